@@ -1,0 +1,41 @@
+# A thin face. Every target sets up `.venv` from the lock file first; nothing is written outside this folder.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check bench serve setup lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or run make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -c "import lightgbm" 2>/dev/null || { echo "LightGBM cannot load: install the OpenMP runtime (Debian: apt-get install libgomp1)"; exit 1; }
+	@touch $@
+
+demo: $(READY)
+	OPPORTUNE_HOME=$${OPPORTUNE_HOME:-.demo} $(BIN)/opportune demo
+
+serve: $(READY)
+	$(BIN)/opportune serve
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.run
+
+lock: setup
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+
+clean:
+	rm -rf .venv .demo .opportune .pytest_cache .mypy_cache .ruff_cache .hypothesis

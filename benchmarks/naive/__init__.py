@@ -1,0 +1,1 @@
+"""The reference: what a user would write without Opportune."""

@@ -1,0 +1,95 @@
+"""The Feast repository: every view is made from `opportune.features.catalog`, so that nothing is defined twice.
+
+- `customer_state`: what is served online. Packed state, its version and its commit instant, per customer.
+- `customer_features`: what training looks up. Finished values per (customer, instant), as Parquet.
+- `customer_features_now`: finished values for the stock SDK, `finalise` over the packed state at `at_us`
+  (microseconds since 1970 UTC).
+"""
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+from feast import Entity, FeatureView, Field, FileSource, RequestSource
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.types import Array, Bool, Bytes, Float64, Int64
+from feast.value_type import ValueType
+
+from opportune.features.catalog import FEATURES, definition_hash
+
+DTYPES: dict[str, Any] = {"int": Int64, "float": Float64, "bool": Bool, "vector": Array(Float64)}
+SCHEMA = [Field(name=f.name, dtype=DTYPES[f.dtype], description=f.description) for f in FEATURES]
+# Feast infers the fields of an on-demand view and compares them, descriptions included.
+PLAIN = [Field(name=f.name, dtype=DTYPES[f.dtype]) for f in FEATURES]
+TAGS = {"definition": definition_hash()}
+
+
+# Feast cuts timestamps to whole seconds: the instant is an integer of microseconds. It keeps this function
+# as text and runs it without this module: the function imports what it needs itself.
+def customer_features_now(inputs: dict) -> dict:
+    """Finished values at the instants `at_us`. No state: the values of no history, `is_known` false."""
+    from opportune.features.state import finish_packed
+
+    finished = [finish_packed(state, at_us) for state, at_us in zip(inputs["state"], inputs["at_us"], strict=True)]
+    return {name: [values[name] for values in finished] for name in finished[0]}
+
+
+def make(home: Path) -> dict[str, Any]:
+    """Entity, sources and views for one home folder, by name."""
+    offline = home.absolute() / "feast" / "offline"
+    customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.STRING)
+    state_source = FileSource(
+        name="customer_state_source",
+        path=str(offline / "customer_state.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created",
+    )
+    features_source = FileSource(
+        name="customer_features_source",
+        path=str(offline / "customer_features.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created",
+    )
+    state = FeatureView(
+        name="customer_state",
+        entities=[customer],
+        source=state_source,
+        schema=[
+            Field(name="state", dtype=Bytes, description="Packed by opportune.features.state"),
+            Field(name="version", dtype=Int64, description="Version of the state in the ledger"),
+            Field(name="committed_us", dtype=Int64, description="Commit instant, microseconds since 1970 UTC"),
+        ],
+        online=True,
+        tags=TAGS,
+    )
+    features = FeatureView(
+        name="customer_features", entities=[customer], source=features_source, schema=SCHEMA, online=False, tags=TAGS
+    )
+    now = OnDemandFeatureView(
+        name="customer_features_now",
+        sources=[state, RequestSource(name="decision_instant", schema=[Field(name="at_us", dtype=Int64)])],
+        schema=[*PLAIN, Field(name="is_known", dtype=Bool)],
+        mode="python",
+        udf=customer_features_now,
+        udf_string=inspect.getsource(customer_features_now),
+        tags=TAGS,
+    )
+    return {
+        "customer": customer,
+        "state_source": state_source,
+        "features_source": features_source,
+        "customer_state": state,
+        "customer_features": features,
+        "now": now,
+    }
+
+
+# `feast apply` collects what it finds by name in this module.
+_made = make(Path(os.environ.get("OPPORTUNE_HOME") or Path(__file__).resolve().parent.parent / ".opportune"))
+customer = _made["customer"]
+state_source = _made["state_source"]
+features_source = _made["features_source"]
+customer_state = _made["customer_state"]
+customer_features = _made["customer_features"]
+customer_features_view_now = _made["now"]

@@ -1,0 +1,85 @@
+"""Training features through Feast: finished rows written as its offline source, looked up point in time."""
+
+from pathlib import Path
+from typing import Any
+
+from opportune.adapters.feast_features import PROJECT
+from opportune.adapters.feast_repo import exclusive, open_store
+from opportune.features.catalog import FEATURES, NAMES
+
+_VIEW = "customer_features"
+
+
+class FeastOffline:
+    """Finished rows in, the same rows out of `get_historical_features`, every one of them accounted for."""
+
+    def __init__(self, home: Path, project: str = PROJECT) -> None:
+        self._home, self._project = home, project
+
+    def look_up(self, finished: Any) -> Any:
+        """A frame with customer_id, at and every feature -> the same frame with the values Feast gives.
+
+        The source is written anew each time (the features were computed as known at `at`, which is also Feast's
+        created instant), so nothing stale can be joined. Raises RuntimeError when a row or key is lost on the way.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        keys = ["customer_id", "at"]
+        if finished.empty:
+            return finished.copy()
+        unique = finished.drop_duplicates(keys)[[*keys, *NAMES]].reset_index(drop=True)
+        instants = unique["at"].dt.tz_convert("UTC").dt.as_unit("us")
+        folder = self._home.absolute() / "feast" / "offline"
+        path = folder / "customer_features.parquet"
+        with exclusive(folder / ".lock"):
+            table = pa.table(
+                {
+                    "customer_id": pa.array(unique["customer_id"], pa.string()),
+                    "event_timestamp": pa.array(instants, pa.timestamp("us", tz="UTC")),
+                    "created": pa.array(instants, pa.timestamp("us", tz="UTC")),
+                    **{f.name: _column(unique[f.name], f.dtype) for f in FEATURES},
+                }
+            )
+            draft = path.with_suffix(".draft")
+            pq.write_table(table, draft)
+            draft.replace(path)
+            asked = unique[["customer_id"]].assign(event_timestamp=instants)
+            store = open_store(self._home, None, self._project)
+            found = store.get_historical_features(
+                entity_df=asked, features=[f"{_VIEW}:{name}" for name in NAMES]
+            ).to_df()
+        return _checked(finished, unique, found)
+
+
+def _column(series: Any, dtype: str) -> Any:
+    """A feature column in Arrow; NaN becomes null."""
+    import pyarrow as pa
+
+    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "vector": pa.list_(pa.float64())}
+    return pa.array(series, kinds[dtype], from_pandas=True)
+
+
+def _checked(finished: Any, unique: Any, found: Any) -> Any:
+    """The found values on the rows asked for; raises RuntimeError unless keys are the same, each once."""
+    import pandas as pd
+
+    found = found.rename(columns={"event_timestamp": "at"})
+    found["at"] = pd.to_datetime(found["at"], utc=True).dt.as_unit("us")
+    index = pd.MultiIndex.from_arrays([found["customer_id"], found["at"]])
+    wanted = pd.MultiIndex.from_arrays([unique["customer_id"], unique["at"].dt.tz_convert("UTC").dt.as_unit("us")])
+    if len(found) != len(unique) or not index.is_unique or len(wanted.difference(index)):
+        raise RuntimeError(
+            f"Feast returned {len(found)} rows for {len(unique)} asked: a training set from them would be wrong"
+        )
+    values = found.set_index(index)
+    order = pd.MultiIndex.from_arrays([finished["customer_id"], finished["at"].dt.tz_convert("UTC").dt.as_unit("us")])
+    picked = values.loc[order]
+    whole = finished.copy()
+    for feature in FEATURES:
+        whole[feature.name] = picked[feature.name].to_numpy()
+        if feature.dtype == "int":
+            if picked[feature.name].isna().any():
+                raise RuntimeError(f"Feast lost values of {feature.name}, which is never null")
+            whole[feature.name] = whole[feature.name].astype("int64")
+    return whole

@@ -1,0 +1,99 @@
+"""What is counted: requests, events, decisions by mode, removals by reason, latency. One registry per process.
+
+With several workers every process counts for itself and a scrape reaches one of them; see docs/http.md.
+"""
+
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from opportune.domain.decisions import Decision
+
+_LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The numbers of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        self._requests = Counter(
+            "opportune_http_requests", "Requests answered.", ("method", "path", "status"), registry=r
+        )
+        self._seconds = Histogram(
+            "opportune_http_request_seconds",
+            "Time to answer, in seconds.",
+            ("method", "path"),
+            registry=r,
+            buckets=_LATENCY_S,
+        )
+        self._events = Counter("opportune_events", "Events by what became of them.", ("result",), registry=r)
+        self._decisions = Counter("opportune_decisions", "Decisions by mode.", ("mode",), registry=r)
+        self._degraded = Counter("opportune_decisions_degraded", "Decisions without the feature store.", registry=r)
+        self._messages = Counter("opportune_messages", "Messages chosen.", ("campaign", "channel"), registry=r)
+        self._removals = Counter("opportune_removals", "Candidates removed.", ("stage", "reason"), registry=r)
+        self._batch = Histogram(
+            "opportune_batch_size",
+            "Requests that shared one commit.",
+            ("kind",),
+            registry=r,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+        )
+        self._waiting = Gauge("opportune_waiting", "Asks or events queued for a worker.", ("kind",), registry=r)
+        self._removal_of: dict[tuple[str, str], Counter] = {}
+        self._message_of: dict[tuple[str, str], Counter] = {}
+        self._mode_of: dict[str, Counter] = {}
+
+    def watch(self, method: str, path: str) -> Callable[[int, float], None]:
+        """A function that counts one answer of this endpoint: status and seconds."""
+        seconds: list[Histogram] = []
+        by_status: dict[int, Counter] = {}
+
+        def count(status: int, took_s: float) -> None:
+            child = by_status.get(status)
+            if child is None:
+                child = by_status[status] = self._requests.labels(method, path, str(status))
+            child.inc()
+            if not seconds:
+                seconds.append(self._seconds.labels(method, path))
+            seconds[0].observe(took_s)
+
+        return count
+
+    def events(self, n_accepted: int, n_rejected: int) -> None:
+        """Count events of one request."""
+        if n_accepted:
+            self._events.labels("accepted").inc(n_accepted)
+        if n_rejected:
+            self._events.labels("rejected").inc(n_rejected)
+
+    def decided(self, decisions: Sequence[Decision]) -> None:
+        """Count decisions, what they chose and what they removed and why. Called from the worker thread only."""
+        for decision in decisions:
+            mode = self._mode_of.get(decision.mode)
+            if mode is None:
+                mode = self._mode_of[decision.mode] = self._decisions.labels(str(decision.mode))
+            mode.inc()
+            if decision.degraded:
+                self._degraded.inc()
+            for message in decision.messages:
+                key = (message.campaign, message.channel)
+                child = self._message_of.get(key)
+                if child is None:
+                    child = self._message_of[key] = self._messages.labels(*key)
+                child.inc()
+            for removal in decision.removed:
+                key = (removal.stage, removal.reason)
+                child = self._removal_of.get(key)
+                if child is None:
+                    child = self._removal_of[key] = self._removals.labels(str(removal.stage), str(removal.reason))
+                child.inc()
+
+    def batches(self, kind: str, waiting: Callable[[], int]) -> Callable[[int], None]:
+        """A function that records the size of one shared commit of this kind; `waiting` is read at scrape time."""
+        self._waiting.labels(kind).set_function(waiting)
+        return self._batch.labels(kind).observe
+
+    def text(self) -> bytes:
+        """The Prometheus exposition format."""
+        return generate_latest(self.registry)

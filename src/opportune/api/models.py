@@ -1,0 +1,198 @@
+"""The documented shapes of requests and answers: what /openapi.json says. Nothing is parsed with them on a hot path."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opportune.playbook.schema import Channel
+
+CustomerId = Annotated[
+    str | int,
+    Field(description="1 to 256 characters, or a whole number.", examples=["c42"], union_mode="left_to_right"),
+]
+
+
+class Shape(BaseModel):
+    """Requests refuse members they do not know."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AskOptions(Shape):
+    """What may be said of every ask."""
+
+    at: str | None = Field(None, description="ISO 8601. Other than now only with dry_run.")
+    channels: list[Channel] | None = Field(None, min_length=1, description="null: any.")
+    trigger: str | None = Field(None, description="null: all campaigns whose trigger is of kind request.")
+    context: dict[str, Any] | None = Field(None, description="Readable in conditions and content as context.*.")
+    max_messages: int | None = Field(None, ge=1, le=20, description="null: the playbook's default.")
+    deliver: Literal["caller", "service"] | None = Field(None, description="Who sends; null: caller.")
+    dry_run: bool | None = Field(None, description="Decide, but reserve and log nothing.")
+    explain: bool | None = Field(None, description="Scores with reasons.")
+
+
+class AskBody(AskOptions):
+    """One ask for a decision. Only customer_id is required."""
+
+    customer_id: CustomerId
+
+
+class AskItem(AskOptions):
+    """One customer of a batch. What it says goes before what the batch says."""
+
+    customer_id: CustomerId
+
+
+class BatchBody(AskOptions):
+    """Up to 1,000 asks. Options beside `customers` hold for all."""
+
+    customers: list[AskItem] = Field(min_length=1, max_length=1000)
+
+
+class ScoresBody(Shape):
+    """Whose scores."""
+
+    customer_ids: list[CustomerId] = Field(min_length=1, max_length=1000)
+    models: list[str] | None = Field(None, min_length=1, description="null: all.")
+    at: str | None = Field(None, description="ISO 8601, not in the future; null: now.")
+    explain: bool | None = None
+
+
+class ConsentBody(Shape):
+    """What the customer said."""
+
+    channel: Literal["email", "push", "sms", "inapp", "onsite", "profiling", "*"]
+    topic: str | None = Field(None, description="A topic of the playbook, or *; null: *.")
+    state: Literal["in", "out"]
+    source: str | None = Field(None, max_length=200, description="Where it was said; null: api.")
+    at: str | None = Field(None, description="ISO 8601, not in the future; null: now.")
+
+
+class StatusBody(Shape):
+    """What became of a message."""
+
+    status: Literal["sent", "not_sent", "delivered", "bounced", "complained", "opened", "clicked", "shown", "dismissed"]
+    at: str | None = Field(None, description="ISO 8601, not in the future; null: now.")
+    reason: str | None = Field(None, max_length=500)
+
+
+class ClockBody(Shape):
+    """The instant to move the replay clock to."""
+
+    now: str
+
+
+class ReasonOut(BaseModel):
+    """One contribution to a score. `effect` in probability, signed."""
+
+    feature: str
+    value: Any
+    effect: float
+    text: str
+
+
+class ScoreOut(BaseModel):
+    """One model's answer."""
+
+    p: float = Field(ge=0, le=1)
+    target: str
+    model: str
+    reasons: list[ReasonOut] = []
+
+
+class MessageOut(BaseModel):
+    """One chosen message. `value_minor` in minor units of the currency; null: ranked by priority."""
+
+    message_id: str
+    rank: int
+    campaign: str
+    trigger: str
+    step: str | None
+    channel: str
+    variant: str | None
+    send_at: datetime
+    expires_at: datetime
+    value_minor: int | None
+    action_probability: float
+    content: dict[str, Any]
+    headers: dict[str, str]
+    reasons: list[str]
+
+
+class RemovedOut(BaseModel):
+    """One candidate that was not chosen: where, why, by which rule; `would_pass_at` null: time alone does not help."""
+
+    campaign: str
+    channel: str | None
+    variant: str | None
+    stage: str
+    reason: str
+    rule: str | None
+    detail: dict[str, Any]
+    would_pass_at: datetime | None
+
+
+class DecisionOut(BaseModel):
+    """A decision with its messages, and everything that was not chosen with its reason."""
+
+    decision_id: str
+    customer_id: str
+    decided_at: datetime
+    playbook: str
+    mode: Literal["full", "rules_only"]
+    degraded: bool
+    currency: str
+    summary: str
+    scores: dict[str, ScoreOut]
+    messages: list[MessageOut]
+    removed: list[RemovedOut]
+    nothing_probability: float
+    exposures: list[dict[str, str]]
+
+
+class ItemError(BaseModel):
+    """Why one item of a batch has no decision."""
+
+    code: str
+    field: str | None
+    message: str
+
+
+class RefusedOut(BaseModel):
+    """An item of a batch that could not be decided."""
+
+    customer_id: Any
+    error: ItemError
+
+
+class BatchOut(BaseModel):
+    """In the order asked."""
+
+    decisions: list[DecisionOut | RefusedOut]
+
+
+class ScoresOut(BaseModel):
+    """One object per customer in the order asked: customer_id, and a score under each model's name."""
+
+    scores: list[dict[str, Any]]
+
+
+class EventsOut(BaseModel):
+    """Sent after the durable write. Refused items are kept as dead letters."""
+
+    success: Literal[True] = True
+    accepted: int
+    rejected: list[dict[str, Any]]
+
+
+class Problem(BaseModel):
+    """RFC 9457, with `code` (stable) and `message` beside the standard members; `field` names what is wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    message: str
+    field: str | None = None

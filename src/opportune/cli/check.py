@@ -1,0 +1,30 @@
+"""opportune check."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from opportune.cli.printing import json_option, result
+
+
+@click.command("check", epilog="Example:  opportune check my-playbook/")
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+@click.pass_context
+def command(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
+    """Check a playbook folder (default: the active one): all problems at once, with file and line."""
+    from opportune.playbook.check import check
+    from opportune.settings import Settings
+
+    report = check(folder or Settings().playbook)
+    lines = [str(p) for p in report.problems] + [f"warning: {w}" for w in report.warnings] + [report.summary]
+    data = {
+        "valid": report.is_valid,
+        "problems": [asdict(p) for p in report.problems],
+        "warnings": [asdict(w) for w in report.warnings],
+        "counts": report.counts,
+        "playbook": report.playbook.hash if report.playbook else None,
+    }
+    result(data, "\n".join(lines), as_json)
+    ctx.exit(0 if report.is_valid else 1)

@@ -1,0 +1,41 @@
+"""How commands speak: progress on stderr, results on stdout, as words or as JSON."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    click.echo(text, err=True)
+
+
+def result(data: Any, words: str, as_json: bool) -> None:
+    """The result: JSON when asked for, else words."""
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(words)
+
+
+def counter(what: str, every_s: float = 1.0) -> Callable[[int], None]:
+    """A progress line that is written over while it counts, at most once per `every_s`."""
+    started = last = time.monotonic()
+
+    def count(n: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            end = "\r" if sys.stderr.isatty() else "\n"
+            click.echo(f"  {what}: {n:,} ({n / max(now - started, 1e-9):,.0f}/s)".ljust(60) + end, nl=False, err=True)
+
+    return count
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

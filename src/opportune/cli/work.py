@@ -1,0 +1,79 @@
+"""opportune work."""
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from opportune.cli.printing import say
+
+if TYPE_CHECKING:
+    from opportune.flows.work import Worker
+    from opportune.wiring import Installation
+
+
+@click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
+@click.option("--once", is_flag=True, help="Do all that is waiting, then stop.")
+def command(once: bool) -> None:
+    """Fire timers, deliver messages, project features, publish to archive and MLflow, fetch champions."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from opportune.wiring import Installation
+
+    installation = Installation()
+    worker = worker_of(installation)
+    if once:
+        while worker.round():
+            pass
+        failed = {name: duty.last_error for name, duty in worker.duties.items() if duty.last_error}
+        if failed:
+            raise click.ClickException("; ".join(f"{name}: {error}" for name, error in failed.items()))
+        say("; ".join(f"{name} {duty.n_done:,}" for name, duty in worker.duties.items()))
+        return
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    parent = os.getppid()
+    while not stop.is_set():
+        if not worker.round():
+            stop.wait(0.05)
+        if parent != 1 and os.getppid() != parent:
+            break  # the server that started us is gone: never outlive it
+    installation.close()
+
+
+def worker_of(installation: "Installation") -> "Worker":
+    """The duties of a worker over one installation, the urgent ones first."""
+    from opportune.flows.deliver import deliver
+    from opportune.flows.fetch import fetch_champions
+    from opportune.flows.fire import fire
+    from opportune.flows.project import project
+    from opportune.flows.publish import archive_events, publish_decisions
+    from opportune.flows.work import Duty, Worker
+    from opportune.wiring import MODEL_NAMES
+
+    i = installation
+
+    def fetched() -> int:
+        n = len(fetch_champions(MODEL_NAMES, i.runlog, i.shelf))
+        i.scorer.refresh()
+        return n
+
+    return Worker(
+        duties={
+            "fire": Duty(lambda: fire(i.desk, i.owner).n_claimed, every_s=0.1),
+            "deliver": Duty(
+                lambda: deliver(i.ledger, i.playbook, i.courier, i.clock).n_claimed,
+                every_s=0.2,
+            ),
+            "project": Duty(lambda: project(i.ledger, i.features, i.clock, i.owner), every_s=0.05),
+            "archive": Duty(lambda: archive_events(i.ledger, i.archive, i.clock, i.owner), every_s=30.0),
+            "publish": Duty(lambda: publish_decisions(i.ledger, i.runlog, i.clock, i.owner, i.desk.unit), every_s=30.0),
+            "fetch": Duty(fetched, every_s=5.0),
+        }
+    )
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,1 @@
+"""Words: Liquid rendering within limits. Pure."""

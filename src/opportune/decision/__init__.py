@@ -1,0 +1,1 @@
+"""Choosing what to say: the pipeline and its stages. Pure."""

@@ -1,0 +1,93 @@
+"""Choose: take one action for one rank, by rule or, at the declared rate, by chance that is logged."""
+
+from collections.abc import Sequence
+
+from opportune.decision.candidate import Candidate, Choice, Sifted, Slot
+from opportune.decision.chance import pick, uniform
+from opportune.decision.rules import explores, ranks
+from opportune.domain.decisions import Case, RankDraw, Reason, Removal, Stage
+from opportune.domain.instants import from_us
+from opportune.playbook.load import Playbook
+
+NOTHING = "nothing"
+_Action = tuple[Candidate, Slot, int | None]
+
+
+def choose(candidates: Sequence[Candidate], rank: int, case: Case, playbook: Playbook) -> tuple[Choice | None, Sifted]:
+    """The action taken at this rank (null: nothing more is sent), and what is left for the next one.
+
+    `candidates` come best first. The best is taken at its best slot. With exploration (never for a test customer,
+    never while a transactional message waits) one draw decides: with probability `rate` uniform over every feasible
+    (candidate, slot) and nothing, else the best. A campaign speaks once: its other channels are out; on the last
+    rank, or when nothing is taken, everyone is. A loser that stood before what was drawn is NOT_DRAWN, the others
+    are OUTRANKED.
+    """
+    if not candidates:
+        return None, Sifted([], [], (RankDraw(rank=rank, chosen=NOTHING, probabilities={NOTHING: 1.0}),))
+    rate = playbook.spec.exploration.rate
+    if explores(case, playbook) and not candidates[0].option.is_transactional:
+        action, probability, draw = _explore(candidates, rank, rate, case)
+    else:
+        action, probability = _best(candidates[0]), 1.0
+        key = _key(action)
+        draw = RankDraw(rank=rank, chosen=key, probabilities={key: 1.0})
+    if action is None:
+        return None, Sifted([], [c.removal(Stage.CHOOSE, Reason.NOT_DRAWN) for c in candidates], (draw,))
+    taken, slot, value = action
+    kept: list[Candidate] = []
+    removed: list[Removal] = []
+    is_last, has_passed = rank >= len(ranks(case, playbook)), False
+    for candidate in candidates:
+        if candidate is taken:
+            has_passed = True
+        elif is_last or candidate.option.campaign == taken.option.campaign:
+            reason = Reason.OUTRANKED if has_passed else Reason.NOT_DRAWN
+            removed.append(_lost(candidate, reason, taken))
+        else:
+            kept.append(candidate)
+    return Choice(rank, taken, slot, value, probability), Sifted(kept, removed, (draw,))
+
+
+def _best(candidate: Candidate) -> _Action:
+    """The candidate at its most valuable slot, the earliest among equals."""
+    if len(candidate.slots) == 1:
+        return candidate, candidate.slots[0], candidate.values[0]
+    at = max(range(len(candidate.slots)), key=lambda i: (candidate.values[i] or 0, candidate.slots[i].weight, -i))
+    return candidate, candidate.slots[at], candidate.values[at]
+
+
+def _explore(
+    candidates: Sequence[Candidate], rank: int, rate: float, case: Case
+) -> tuple[_Action | None, float, RankDraw]:
+    """One draw from `rate` x uniform(actions and nothing) + (1 - rate) x best; the whole distribution is logged."""
+    actions: list[_Action | None] = [
+        (c, slot, value) for c in candidates for slot, value in zip(c.slots, c.values, strict=True)
+    ]
+    best = _key(_best(candidates[0]))
+    actions.append(None)
+    keys = [_key(action) for action in actions]
+    weights = [rate / len(actions) + (1.0 - rate if key == best else 0.0) for key in keys]
+    at = pick(uniform(case.seed, f"rank:{rank}"), weights)
+    draw = RankDraw(rank=rank, chosen=keys[at], probabilities=dict(zip(keys, weights, strict=True)))
+    return actions[at], weights[at], draw
+
+
+def _key(action: _Action | None) -> str:
+    """`campaign|channel|variant|slot`; the variant is empty when there is only one wording."""
+    if action is None:
+        return NOTHING
+    candidate, slot, _ = action
+    option = candidate.option
+    return f"{option.campaign}|{option.channel}|{candidate.variant or ''}|{from_us(slot.at_us).isoformat()}"
+
+
+def _lost(candidate: Candidate, reason: Reason, taken: Candidate) -> Removal:
+    """A loser, and the campaign it lost to."""
+    return Removal(
+        campaign=candidate.option.campaign,
+        channel=candidate.option.channel,
+        variant=candidate.variant,
+        stage=Stage.CHOOSE,
+        reason=reason,
+        detail={"by": taken.option.campaign},
+    )

@@ -1,0 +1,92 @@
+"""Who may hear from us: consent per channel and topic, suppression, consent to profiling. Pure; fails closed.
+
+Lines are kept per scope (channel, topic), either of which may be `*`; the newest line of a scope is in force there.
+For a message (c, t) the scopes (c, t), (c, *), (*, t) and (*, *) speak, and the strictest reading wins:
+an opt-out holds until a NEWER opt-in INSIDE its scope lifts it. So after "unsubscribe from all", a later opt-in to one
+topic lets that topic through and nothing else; and agreeing to e-mail in general never undoes an earlier opt-out from
+one topic. Opt-out and opt-in at the same instant: the opt-out wins. No line at all: the playbook's default.
+
+Suppression is about the address, not the wish: a line `out` whose source is `hard_bounce` closes its scope for
+every purpose, one whose source is `complaint` for marketing; only a newer opt-in of the very same scope reopens it.
+Transactional messages need no consent. `profiling` is not a message channel: `*` does not reach it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from opportune.domain.customers import ANY, PROFILING, Consent, ConsentState
+from opportune.domain.decisions import Reason
+from opportune.playbook.schema import ConsentPolicy
+
+HARD_BOUNCE, COMPLAINT = "hard_bounce", "complaint"
+#: channel -> trait that holds its address; a channel not named here needs none.
+ADDRESS_TRAITS = {"email": "email", "sms": "phone", "push": "push_token"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message may not go. `line` is the proof; null: nothing was said, and the default is out."""
+
+    reason: Reason
+    line: Consent | None
+
+
+class Standing:
+    """What one customer has said, by scope, ready to be asked."""
+
+    __slots__ = ("_newest", "_suppressing")
+
+    def __init__(self, lines: Sequence[Consent]) -> None:
+        """`lines`: the whole history in any order."""
+        self._newest: dict[tuple[str, str], Consent] = {}
+        self._suppressing: list[Consent] = []
+        ordered = sorted(lines, key=lambda c: (c.at, c.consent_id)) if len(lines) > 1 else lines
+        for line in ordered:
+            self._newest[line.channel, line.topic] = line
+            if line.source in (HARD_BOUNCE, COMPLAINT) and line.state is ConsentState.OUT:
+                self._suppressing.append(line)
+        if self._suppressing:
+            opened = {(c.channel, c.topic): c.at for c in ordered if c.state is ConsentState.IN}
+            self._suppressing = [
+                c for c in self._suppressing if (c.channel, c.topic) not in opened or opened[c.channel, c.topic] <= c.at
+            ]
+
+    def refusal(self, channel: str, topic: str, is_transactional: bool, policy: ConsentPolicy) -> Refusal | None:
+        """Why a message of this channel and topic may not go; null when it may."""
+        for line in self._suppressing:
+            is_here = line.channel in (channel, ANY) and line.topic in (topic, ANY)
+            if is_here and (line.source == HARD_BOUNCE or not is_transactional):
+                return Refusal(Reason.SUPPRESSED, line)
+        if is_transactional:
+            return None
+        newest = self._newest
+        scopes = ((channel, topic), (channel, ANY), (ANY, topic), (ANY, ANY))
+        lines = [newest[scope] for scope in scopes if scope in newest] if newest else []
+        agreed = [line for line in lines if line.state is ConsentState.IN]
+        for line in lines:
+            if line.state is ConsentState.OUT and not any(_lifts(yes, line) for yes in agreed):
+                return Refusal(Reason.NO_CONSENT, line)
+        if agreed or policy.default.get(channel, policy.default.get(ANY, "out")) == "in":
+            return None
+        return Refusal(Reason.NO_CONSENT, None)
+
+    def may_profile(self, policy: ConsentPolicy) -> bool:
+        """The newest line on the pseudo channel `profiling` decides, else the playbook's default."""
+        lines = [line for (channel, _), line in self._newest.items() if channel == PROFILING]
+        if not lines:
+            return policy.profiling == "in"
+        return max(lines, key=lambda c: (c.at, c.consent_id)).state is ConsentState.IN
+
+
+def _lifts(agreed: Consent, opt_out: Consent) -> bool:
+    inside = opt_out.channel in (agreed.channel, ANY) and opt_out.topic in (agreed.topic, ANY)
+    return inside and agreed.at > opt_out.at
+
+
+def has_address(channel: str, traits: Mapping[str, object]) -> bool:
+    """True when the channel needs no address or the trait that holds it is a text that is not empty."""
+    trait = ADDRESS_TRAITS.get(channel)
+    if trait is None:
+        return True
+    address = traits.get(trait)
+    return isinstance(address, str) and bool(address.strip())

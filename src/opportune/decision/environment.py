@@ -1,0 +1,22 @@
+"""What conditions and templates may read in one decision."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from opportune.domain.decisions import Case
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def environment(case: Case) -> dict[str, Any]:
+    """`event` (properties of the envelope that fired, empty for a request), `features`, `scores` (name -> p),
+    `traits`, `context`, and for templates `customer_id`."""
+    firing = case.ask.firing
+    return {
+        "event": firing.properties if firing is not None else _NOTHING,
+        "features": case.features,
+        "scores": {name: score.p for name, score in case.scores.items()},
+        "traits": case.customer.traits,
+        "context": case.ask.context,
+        "customer_id": case.customer.customer_id,
+    }

@@ -1,0 +1,58 @@
+"""The moment of hand-off: what was decided earlier is asked again, with what is known now."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from opportune.decision.caps import Book
+from opportune.decision.consent import Standing, has_address
+from opportune.decision.rules import rules_of
+from opportune.decision.slots import Blocked, earliest_slot
+from opportune.decision.zones import calendar_zone, zones_of
+from opportune.domain.customers import Consent, Customer
+from opportune.domain.decisions import Reason
+from opportune.domain.instants import from_us, to_us
+from opportune.domain.messages import Deliver, Send, SendState
+from opportune.playbook.load import Playbook
+
+
+def recheck(
+    send: Send,
+    now: datetime,
+    customer: Customer,
+    consents: Sequence[Consent],
+    others: Sequence[Send],
+    playbook: Playbook,
+) -> datetime | Reason:
+    """When a reserved message may leave: `now`, a later instant when it must be placed anew, or the reason to
+    release it. `others`: the customer's sends without this one.
+
+    Expiry, address, suppression, consent, quiet hours and caps are all asked again at the very instant. A campaign that
+    has left the playbook keeps quiet hours. Within the campaign's tolerance, bookings ahead that we deliver ourselves
+    give way (they are asked again at their own hand-off), so that seconds of delay do not undo what was placed exactly
+    as far apart as a cap demands; those a caller delivers, and all of them for a message later than that, are counted.
+    """
+    if now >= send.expires_at:
+        return Reason.EXPIRED
+    is_transactional = send.purpose == "transactional"
+    if not has_address(send.channel, customer.traits):
+        return Reason.NO_ADDRESS
+    refusal = Standing(consents).refusal(send.channel, send.topic, is_transactional, playbook.spec.consent)
+    if refusal is not None:
+        return refusal.reason
+    rules, campaign = rules_of(playbook), playbook.spec.campaigns.get(send.campaign)
+    keeps_quiet = not is_transactional and (campaign is None or campaign.obeys_quiet_hours)
+    quiet = rules.quiet if keeps_quiet and rules.quiet is not None and rules.quiet.binds(send.channel) else None
+    obeys = send.obeys_caps and not is_transactional
+    caps = [rule for rule in rules.caps if rule.includes(send)] if obeys else []
+    zone = calendar_zone(customer)
+    tolerance = campaign.tolerance if campaign is not None else timedelta(0)
+    counted = others if now - send.send_at > tolerance else [s for s in others if not _gives_way(s, now)]
+    at = earliest_slot(
+        to_us(max(now, send.send_at)), to_us(send.expires_at), quiet, zones_of(customer), caps, Book(counted), zone
+    )
+    return at.reason if isinstance(at, Blocked) else from_us(at)
+
+
+def _gives_way(send: Send, now: datetime) -> bool:
+    """A booking ahead that will be asked again before it leaves."""
+    return send.deliver is Deliver.SERVICE and send.state is SendState.RESERVED and send.send_at > now

@@ -1,0 +1,46 @@
+"""One decision, from everything that could be said to what is said, in the order it happens."""
+
+from dataclasses import replace
+
+from opportune.decision.appraise import appraise
+from opportune.decision.candidate import Choice
+from opportune.decision.choose import choose
+from opportune.decision.consent import Standing
+from opportune.decision.nominate import nominate
+from opportune.decision.place import place
+from opportune.decision.qualify import qualify
+from opportune.decision.render import render
+from opportune.decision.rules import ranks
+from opportune.decision.trace import Trace
+from opportune.decision.withhold import withhold
+from opportune.domain.decisions import Case, Decision
+from opportune.playbook.load import Playbook
+
+
+def decide(case: Case, playbook: Playbook) -> Decision:
+    """Choose what to say to one customer now, and say why not to all the rest.
+
+    Pure: same case and playbook, same decision. The moment is `case.now`; the draw is `case.seed`.
+    """
+    case = respect_profiling(case, playbook)
+    trace = Trace()
+    chosen: list[Choice] = []
+    candidates = trace.keep(nominate(case, playbook))
+    candidates = trace.keep(qualify(candidates, case, playbook))  # dates, conditions, cool-down, suppression, consent
+    for rank in ranks(case, playbook):
+        candidates = trace.keep(place(candidates, case, playbook, chosen))  # quiet hours, expiry AND caps at that slot
+        candidates = trace.keep(appraise(candidates, case, playbook))  # minor units of currency; best first
+        candidates = trace.keep(render(candidates, case, playbook))  # a body that fails is out, the next moves up
+        choice, left = choose(candidates, rank, case, playbook)  # one draw over feasible (candidate, slot) and nothing
+        candidates = trace.keep(left)
+        if choice is None:
+            break
+        chosen.append(choice)
+    return trace.decision(withhold(chosen, case), case, playbook)  # holdouts last: decided and logged, not sent
+
+
+def respect_profiling(case: Case, playbook: Playbook) -> Case:
+    """The case without scores when the customer does not consent to profiling, whoever computed them."""
+    if not case.scores or Standing(case.consents).may_profile(playbook.spec.consent):
+        return case
+    return replace(case, scores={})

@@ -1,0 +1,77 @@
+"""Place: find each candidate the slots at which it may go, after what is booked and already chosen."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from opportune.decision.candidate import Candidate, Choice, Sifted, Slot
+from opportune.decision.caps import Book
+from opportune.decision.slots import Blocked, earliest_slot, next_hour
+from opportune.decision.zones import calendar_zone, zones_of
+from opportune.domain.decisions import Case, Removal, Stage
+from opportune.domain.instants import HOUR_US, from_us, to_us
+from opportune.playbook.load import Playbook
+
+US = timedelta(microseconds=1)
+#: With a grid of send-time weights, no more slots than these.
+MAX_SLOTS = 24
+
+
+def place(
+    candidates: Sequence[Candidate],
+    case: Case,
+    playbook: Playbook,
+    chosen: Sequence[Choice] = (),
+    grid: Mapping[int, float] | None = None,
+) -> Sifted:
+    """Candidates with their feasible slots, earliest first; those without any are removed.
+
+    A candidate may go from now until `expires_after` has passed since it fired (for a request: since now), or its
+    campaign ends. `chosen` messages count as sent. `grid`: weight of each UTC hour (its start in us -> relative chance,
+    1 when missing); null: nothing tells the hours apart, and only the earliest slot is looked for.
+    Removes QUIET_HOURS, FREQUENCY_CAP, SPACING, EXPIRED.
+    """
+    if not candidates:
+        return Sifted([], [])
+    now = to_us(case.now)
+    zones, zone = zones_of(case.customer), calendar_zone(case.customer)
+    book = Book(case.sends, [(c.slot.at_us, c.candidate.option) for c in chosen if c.candidate.option.counts])
+    kept: list[Candidate] = []
+    removed: list[Removal] = []
+    for candidate in candidates:
+        option = candidate.option
+        deadline = candidate.expires_us or deadline_us(candidate, case, now)
+        slots: list[Slot] = []
+        start = now
+        while True:
+            at = earliest_slot(start, deadline, option.quiet, zones, option.caps, book, zone)
+            if isinstance(at, Blocked):
+                break
+            slots.append(Slot(at) if grid is None else Slot(at, grid.get(at - at % HOUR_US, 1.0)))
+            start = next_hour(at)
+            if grid is None or len(slots) == MAX_SLOTS or start >= deadline:
+                break
+        if slots:
+            kept.append(candidate.placed(tuple(slots), deadline))
+        elif isinstance(at, Blocked):
+            removed.append(_blocked(candidate, at))
+    return Sifted(kept, removed)
+
+
+def deadline_us(candidate: Candidate, case: Case, now: int) -> int:
+    """The instant from which the candidate is too late."""
+    firing, spec = case.ask.firing, candidate.option.spec
+    deadline = (now if firing is None else to_us(firing.due_at)) + spec.expires_after // US
+    return deadline if spec.ends_at is None else min(deadline, to_us(spec.ends_at))
+
+
+def _blocked(candidate: Candidate, at: Blocked) -> Removal:
+    return Removal(
+        campaign=candidate.option.campaign,
+        channel=candidate.option.channel,
+        variant=candidate.variant,
+        stage=Stage.PLACE,
+        reason=at.reason,
+        rule=at.rule,
+        detail=at.detail,
+        would_pass_at=None if at.passes_us is None else from_us(at.passes_us),
+    )

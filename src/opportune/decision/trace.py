@@ -1,0 +1,89 @@
+"""The trace: what each stage removed and drew, and the decision that comes of it."""
+
+from opportune.decision.candidate import Candidate, Choice, Sifted
+from opportune.decision.summary import summarise
+from opportune.domain.decisions import Case, Decision, Message, Mode, RankDraw, Removal
+from opportune.domain.instants import from_us, to_us
+from opportune.playbook.load import Playbook
+
+
+class Trace:
+    """Collects removals and draws, in the order they happened."""
+
+    __slots__ = ("draws", "removed")
+
+    def __init__(self) -> None:
+        self.removed: list[Removal] = []
+        self.draws: list[RankDraw] = []
+
+    def keep(self, sifted: Sifted) -> list[Candidate]:
+        """Note what was removed and drawn; the candidates that go on."""
+        self.removed += sifted.removed
+        self.draws += sifted.draws
+        return sifted.kept
+
+    def decision(self, withheld: tuple[list[Choice], list[Removal]], case: Case, playbook: Playbook) -> Decision:
+        """The finished decision. `nothing_probability` is that of rank 1: that no message at all goes."""
+        chosen, held = withheld
+        messages = tuple([message_of(choice, case) for choice in chosen])
+        removed = (*self.removed, *held)
+        first = next((draw for draw in self.draws if draw.rank == 1), None)
+        return Decision(
+            decision_id=case.decision_id,
+            customer_id=case.customer.customer_id,
+            decided_at=case.now,
+            playbook_hash=case.playbook_hash,
+            code_version=case.code_version,
+            mode=Mode.FULL if case.scores else Mode.RULES_ONLY,
+            degraded=case.degraded,
+            currency=playbook.spec.currency,
+            summary=summarise(messages, removed, case),
+            scores=case.scores,
+            messages=messages,
+            removed=removed,
+            nothing_probability=1.0 if first is None else first.probabilities.get("nothing", 0.0),
+            draws=tuple(self.draws),
+        )
+
+
+def message_of(choice: Choice, case: Case) -> Message:
+    """The message of a choice. Its id is a function of decision and rank: deciding again gives the same one."""
+    candidate, option = choice.candidate, choice.candidate.option
+    return Message(
+        message_id=f"{case.decision_id}-{choice.rank}",
+        rank=choice.rank,
+        campaign=option.campaign,
+        trigger=option.trigger,
+        step=None,
+        channel=option.channel,
+        variant=candidate.variant,
+        topic=option.topic,
+        purpose=option.purpose,
+        tags=option.tags,
+        send_at=from_us(choice.slot.at_us),
+        expires_at=from_us(candidate.expires_us),
+        value_minor=choice.value_minor,
+        action_probability=choice.probability,
+        content=candidate.content or {},
+        headers={},
+        reasons=_reasons(choice, case),
+        obeys_caps=option.obeys_caps,
+        counts=option.counts,
+        is_virtual=choice.is_virtual,
+    )
+
+
+def _reasons(choice: Choice, case: Case) -> tuple[str, ...]:
+    """Why this one, in words: what started it, what it is worth, what it waited for."""
+    option = choice.candidate.option
+    started = f"{option.trigger} was triggered" if case.ask.firing is not None else f"{option.trigger} was asked for"
+    if option.is_transactional:
+        worth = "transactional: it goes before everything else"
+    elif choice.value_minor is None or option.score is None:
+        worth = f"no value or no score: priority {option.spec.priority}"
+    else:
+        p, spec = case.scores[option.score].p, option.spec
+        worth = f"worth {choice.value_minor} = {p:.4f} x {spec.lift:g} x {option.goal_minor} - {spec.cost_minor}"
+    if choice.slot.at_us == to_us(case.now):
+        return started, worth
+    return started, worth, "placed at the first slot that quiet hours and caps leave open"

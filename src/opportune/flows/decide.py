@@ -1,0 +1,287 @@
+"""A decision is asked for: read and score outside the lock, think purely under it, write once."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from opportune.decision import record
+from opportune.decision.consent import Standing
+from opportune.decision.pipeline import decide as choose
+from opportune.domain.customers import Consent, Customer
+from opportune.domain.decisions import Ask, Case, Decision, Mode, Reason, Score, StoredDecision, Value
+from opportune.domain.messages import Deliver, Send
+from opportune.domain.timers import Timer, TimerFate
+from opportune.features.state import State, empty, finalise, rebuild
+from opportune.flows.desk import Desk, horizon_start
+from opportune.flows.past import past_of
+from opportune.flows.people import canonical_ids
+from opportune.flows.states import ledger_states, unpack_readable
+from opportune.ports import OutboxItem, Unavailable, UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class AskRefused:
+    """An ask that cannot be decided: which field, why, and what to do."""
+
+    code: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A firing whose timer was gone (cancelled, restarted or fired elsewhere) once the lock was held."""
+
+    customer_id: str
+
+
+Answer = Decision | AskRefused | Withdrawn
+
+
+@dataclass(slots=True)
+class Reading:
+    """One customer's finished features and scores, and the state version they came from."""
+
+    version: int
+    values: Mapping[str, Value]
+    scores: Mapping[str, Score]
+
+
+def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
+    """Decide for each ask, in order. One refused ask does not touch the rest.
+
+    Features are read from the store and scored before the lock; under it their version is compared with the
+    ledger's and healed. Raises Unavailable when the ledger cannot be reached: nothing was written then.
+    """
+    answers: list[Answer | None] = [refuse(ask, desk) for ask in asks]
+    open_asks = {i: ask for i, ask in enumerate(asks) if answers[i] is None}
+    for i, ask in list(open_asks.items()):
+        if ask.at is not None:
+            answers[i] = decide_as_of(open_asks.pop(i), desk)
+    now = desk.clock.now()
+    explained = {a.customer_id for a in open_asks.values() if a.explain}
+    readings, degraded = read_features({a.customer_id for a in open_asks.values()}, now, desk, explained)
+    while open_asks:
+        ids = sorted({a.customer_id for a in open_asks.values()})
+        with desk.ledger.begin(ids) as uow:
+            whose = canonical_ids(ids, uow)
+            mine = {i: a for i, a in open_asks.items() if whose[a.customer_id] == a.customer_id}
+            if mine:
+                room = _Room(desk, uow, now, list(mine.values()), readings, degraded)
+                for i, ask in mine.items():
+                    answers[i] = room.decide(ask)
+                room.write()
+        # Asked under a merged or anonymous id: once more, holding the lock of who it really is.
+        open_asks = {i: replace(a, customer_id=whose[a.customer_id]) for i, a in open_asks.items() if i not in mine}
+    return [a for a in answers if a is not None]
+
+
+def refuse(ask: Ask, desk: Desk) -> AskRefused | None:
+    """Why this ask cannot be decided; null when it can."""
+    if ask.trigger is not None and ask.trigger not in desk.playbook.spec.triggers:
+        known = ", ".join(sorted(desk.playbook.spec.triggers)) or "none"
+        return AskRefused("unknown_trigger", "trigger", f"the playbook has no trigger '{ask.trigger}'; it has: {known}")
+    if ask.at is not None and not ask.dry_run:
+        return AskRefused("at_needs_dry_run", "at", "`at` other than now is only answered with dry_run: true")
+    return None
+
+
+def read_features(
+    customer_ids: Collection[str], now: datetime, desk: Desk, explained: Collection[str] = ()
+) -> tuple[dict[str, Reading], bool]:
+    """Finished features and scores as the store has them, and whether the store could not be reached."""
+    try:
+        rows = desk.features.read(sorted(customer_ids)) if customer_ids else {}
+    except Unavailable:
+        return {}, True
+    states = unpack_readable(rows)
+    return readings_of(states, {c: rows[c].version for c in states}, now, desk, explained), False
+
+
+def readings_of(
+    states: Mapping[str, State], versions: Mapping[str, int], now: datetime, desk: Desk, explained: Collection[str]
+) -> dict[str, Reading]:
+    """Finish and score states, all customers at once; score reasons only for the `explained`."""
+    return readings_from({c: finalise(state, now) for c, state in states.items()}, versions, desk, explained)
+
+
+def readings_from(
+    values: Mapping[str, Mapping[str, Value]], versions: Mapping[str, int], desk: Desk, explained: Collection[str]
+) -> dict[str, Reading]:
+    """Score finished values, all customers at once. Who never did anything has no scores: no model learnt from such."""
+    seen = [c for c, known in values.items() if known["last_active_age_days"] is not None]
+    reasons_for = [i for i, c in enumerate(seen) if c in explained]
+    scores = dict(zip(seen, desk.scorer.score([values[c] for c in seen], explain=reasons_for), strict=True))
+    return {c: Reading(version=versions.get(c, 0), values=values[c], scores=scores.get(c, {})) for c in values}
+
+
+class _Room:
+    """One transaction's worth of deciding: what was read for its customers, and what will be written."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        uow: UnitOfWork,
+        now: datetime,
+        asks: Sequence[Ask],
+        readings: Mapping[str, Reading],
+        degraded: bool,
+    ) -> None:
+        self.desk, self.uow, self.now, self.degraded = desk, uow, now, degraded
+        self.readings = dict(readings)
+        ids = sorted({a.customer_id for a in asks})
+        self._explained = {a.customer_id for a in asks if a.explain}
+        self._heal(ids)
+        self.customers = uow.customers.get(ids)
+        self.consents = uow.consents.of(ids)
+        self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
+        self.decided: list[tuple[Ask, Case, Decision]] = []
+        self.fired: list[tuple[Timer, TimerFate]] = []
+
+    def _heal(self, ids: list[str]) -> None:
+        """Where the store lags the ledger, take the ledger's state, take now again, finish and score again."""
+        versions = self.uow.states.versions(ids)
+        behind = [c for c in ids if versions.get(c, 0) != (self.readings[c].version if c in self.readings else 0)]
+        if behind:
+            self.now = max(self.now, self.desk.clock.now())
+            states, found = ledger_states(behind, self.uow)
+            self.readings.update(readings_of(states, found, self.now, self.desk, self._explained))
+        blank = {c: finalise(empty(), self.now) for c in ids if c not in self.readings}
+        if blank:
+            self.readings.update(readings_from(blank, {}, self.desk, self._explained))
+
+    def decide(self, ask: Ask) -> Answer:
+        """Decide one ask on what was read; its sends count for the next ask of the same customer."""
+        if ask.firing is not None:
+            timer = timer_of(ask)
+            if not self.uow.timers.still([timer]):
+                return Withdrawn(ask.customer_id)
+        customer = self.customers.get(ask.customer_id) or Customer(customer_id=ask.customer_id)
+        case = case_of(
+            ask,
+            customer,
+            self.now,
+            self.readings[ask.customer_id],
+            self.consents.get(ask.customer_id, ()),
+            self.sends.get(ask.customer_id, ()),
+            self.desk,
+            degraded=self.degraded,
+        )
+        decision = choose(case, self.desk.playbook)
+        if not ask.dry_run:
+            self.decided.append((ask, case, decision))
+            booked = [record.send_of(decision, message, ask) for message in decision.messages]
+            self.sends.setdefault(ask.customer_id, []).extend(booked)
+            if ask.firing is not None:
+                self.fired.append((timer_of(ask), fate_of(decision, ask)))
+        return decision
+
+    def write(self) -> None:
+        """Everything at once: decisions with their cases, reserved sends, deliveries, exposures, fired timers."""
+        if not self.decided:
+            return
+        uow = self.uow
+        uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
+        sends = [record.send_of(d, m, ask) for ask, _, d in self.decided for m in d.messages]
+        if sends:
+            uow.sends.reserve(sends)
+        deliveries = [
+            OutboxItem(topic="deliver", key=s.message_id, available_at=s.send_at)
+            for s in sends
+            if s.deliver is Deliver.SERVICE and not s.is_virtual
+        ]
+        if deliveries:
+            uow.outbox.put(deliveries)
+        exposures = [
+            {**e, "customer_id": c.customer.customer_id, "decision_id": d.decision_id, "at": d.decided_at}
+            for _, c, d in self.decided
+            for e in d.exposures
+        ]
+        if exposures:
+            uow.exposures.add(exposures)
+        for fate in {f for _, f in self.fired}:
+            uow.timers.finish([t for t, f in self.fired if f is fate], fate, self.now)
+
+
+def decide_as_of(ask: Ask, desk: Desk) -> Decision:
+    """What would have been decided at `ask.at` from what was known then. Reads only; nothing is reserved or logged."""
+    assert ask.at is not None
+    with desk.ledger.read() as uow:
+        past = past_of(ask.customer_id, ask.at, desk.playbook, uow)
+    values = {past.customer.customer_id: finalise(rebuild(past.events), ask.at)}
+    reading = readings_from(values, {}, desk, values if ask.explain else ())[past.customer.customer_id]
+    case = case_of(ask, past.customer, ask.at, reading, past.consents, past.sends, desk, degraded=False)
+    return choose(case, desk.playbook)
+
+
+def case_of(
+    ask: Ask,
+    customer: Customer,
+    now: datetime,
+    reading: Reading,
+    consents: Sequence[Consent],
+    sends: Sequence[Send],
+    desk: Desk,
+    *,
+    degraded: bool,
+) -> Case:
+    """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores."""
+    decision_id = desk.new_id() if ask.firing is None else firing_id(ask)
+    return Case(
+        decision_id=decision_id,
+        ask=ask,
+        customer=customer,
+        now=now,
+        playbook_hash=desk.playbook.hash,
+        code_version=desk.code_version,
+        seed=desk.seed(decision_id),
+        features=reading.values,
+        features_version=reading.version,
+        degraded=degraded,
+        scores=reading.scores if Standing(consents).may_profile(desk.playbook.spec.consent) else {},
+        consents=tuple(consents),
+        sends=tuple(sends),
+        unit=desk.unit(customer.customer_id),
+    )
+
+
+def stored(case: Case, decision: Decision) -> StoredDecision:
+    """The row of the decision log."""
+    return StoredDecision(
+        decision_id=decision.decision_id,
+        customer_id=decision.customer_id,
+        decided_at=decision.decided_at,
+        playbook_hash=decision.playbook_hash,
+        trigger=case.ask.trigger,
+        mode=Mode(decision.mode),
+        n_messages=len(decision.messages),
+        case=record.case_to_json(case),
+        decision=record.decision_to_json(decision),
+    )
+
+
+def timer_of(ask: Ask) -> Timer:
+    """The timer behind a firing, as far as its identity goes."""
+    assert ask.firing is not None
+    f = ask.firing
+    return Timer(
+        rule=f.trigger, customer_id=ask.customer_id, key=f.key, due_at=f.due_at, set_at=f.due_at,
+        set_by=f.set_by, payload=f.properties, version=f.version,
+    )  # fmt: skip
+
+
+def firing_id(ask: Ask) -> str:
+    """The same firing always makes the same decision id, so that it can never be decided twice."""
+    assert ask.firing is not None
+    f = ask.firing
+    text = "\x00".join((f.trigger, ask.customer_id, f.key, f.set_by, str(f.version)))
+    return "d-" + hashlib.sha256(text.encode()).hexdigest()[:30]
+
+
+def fate_of(decision: Decision, ask: Ask) -> TimerFate:
+    """CONDITION_FALSE when the trigger's own condition kept every campaign back: that starts no cool-down."""
+    if decision.messages or not decision.removed:
+        return TimerFate.FIRED
+    own = all(r.reason is Reason.CONDITION_FALSE and r.rule == ask.trigger for r in decision.removed)
+    return TimerFate.CONDITION_FALSE if own else TimerFate.FIRED

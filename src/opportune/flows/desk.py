@@ -1,0 +1,48 @@
+"""The desk: everything the deciding flows work with, plugged together by wiring."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from opportune.flows.scoring import Scorer
+from opportune.playbook.load import Playbook
+from opportune.ports import Clock, FeatureStore, Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Parts of one deciding process. `secret` seeds draws and pseudonyms; `new_id` makes decision ids."""
+
+    ledger: Ledger
+    features: FeatureStore
+    scorer: Scorer
+    playbook: Playbook
+    clock: Clock
+    secret: bytes
+    code_version: str
+    new_id: Callable[[], str]
+
+    def seed(self, decision_id: str) -> str:
+        """HMAC-SHA256(secret, decision id) in hex: the only randomness of a decision."""
+        return hmac.new(self.secret, decision_id.encode(), hashlib.sha256).hexdigest()
+
+    def unit(self, customer_id: str) -> str:
+        """The pseudonymous unit id of a customer: what experiments and MLflow see."""
+        return hmac.new(self.secret, b"unit:" + customer_id.encode(), hashlib.sha256).hexdigest()[:24]
+
+
+def look_back(playbook: Playbook) -> timedelta:
+    """How far back sends can matter: the longest cap window, spacing or cool-down, and a day for zones."""
+    spans = [timedelta(days=1)]
+    for cap in playbook.spec.caps.values():
+        calendar = {"day": 1, "week": 7, "month": 31}.get(cap.calendar or "", 0)
+        spans += [timedelta(days=calendar), cap.rolling or timedelta(0), cap.at_least_apart or timedelta(0)]
+    spans += [c.cooldown for c in playbook.spec.campaigns.values() if c.cooldown]
+    return max(spans) + timedelta(days=2)
+
+
+def horizon_start(now: datetime, playbook: Playbook) -> datetime:
+    """The oldest send instant a decision at `now` must see."""
+    return now - look_back(playbook)

@@ -1,0 +1,92 @@
+"""A timer is due: claim, and decide; the timer leaves the hot table in the transaction of its decision."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from opportune.domain.decisions import Ask, Decision, Firing
+from opportune.domain.messages import Deliver
+from opportune.domain.timers import Timer, TimerFate
+from opportune.flows.decide import Answer, decide
+from opportune.flows.desk import Desk
+from opportune.ports import Unavailable
+
+log = logging.getLogger("opportune.fire")
+
+LEASE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class FireReport:
+    """What one round did, in timers."""
+
+    n_claimed: int
+    n_fired: int
+    n_messages: int
+    n_dropped: int
+
+
+def fire(desk: Desk, owner: str, limit: int = 200) -> FireReport:
+    """Take up to `limit` due timers off the queue: drop those too late or without a rule, decide the rest."""
+    now = desk.clock.now()
+    with desk.ledger.begin() as uow:
+        due = uow.timers.claim(now, limit, now + LEASE, owner)
+        gone = {
+            fate: [t for t in due if fate_now(t, desk, now) is fate]
+            for fate in (TimerFate.RULE_GONE, TimerFate.EXPIRED)
+        }
+        for fate, timers in gone.items():
+            if timers:
+                uow.timers.finish(timers, fate, now)
+    n_dropped = sum(len(timers) for timers in gone.values())
+    live = [t for t in due if fate_now(t, desk, now) is TimerFate.FIRED]
+    decisions = [a for a in decide_each([ask_of(t) for t in live], desk) if isinstance(a, Decision)]
+    return FireReport(len(due), len(decisions), sum(len(d.messages) for d in decisions), n_dropped)
+
+
+def decide_each(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
+    """All at once; when that fails, one by one, so that a bad case holds back only its own timer."""
+    try:
+        return decide(asks, desk) if asks else []
+    except Unavailable:
+        raise
+    except Exception:
+        if len(asks) == 1:
+            log.exception("firing %s for one customer failed; it is tried again when its lease ends", asks[0].trigger)
+            return []
+    return [answer for ask in asks for answer in decide_each([ask], desk)]
+
+
+def fate_now(timer: Timer, desk: Desk, now: datetime) -> TimerFate:
+    """FIRED when it should be decided, else why it is dropped."""
+    trigger = desk.playbook.spec.triggers.get(timer.rule)
+    if trigger is None or (trigger.ends_at is not None and trigger.ends_at <= now):
+        return TimerFate.RULE_GONE
+    late = timer.expires_at if timer.expires_at is not None else timer.due_at + trigger.expires_after
+    return TimerFate.EXPIRED if late < now else TimerFate.FIRED
+
+
+def ask_of(timer: Timer) -> Ask:
+    """The ask of one firing: the service delivers what triggers decide."""
+    return Ask(
+        customer_id=timer.customer_id,
+        trigger=timer.rule,
+        deliver=Deliver.SERVICE,
+        firing=Firing(
+            trigger=timer.rule,
+            key=timer.key,
+            due_at=timer.due_at,
+            set_by=timer.set_by,
+            version=timer.version,
+            properties=timer.payload,
+        ),
+    )
+
+
+def fire_all(desk: Desk, owner: str, limit: int = 200) -> Sequence[FireReport]:
+    """Rounds until nothing is due."""
+    rounds = []
+    while (report := fire(desk, owner, limit)).n_claimed:
+        rounds.append(report)
+    return rounds

@@ -1,0 +1,1 @@
+"""Targets, data sets, fitting, judging. Pure compute."""

@@ -1,0 +1,1 @@
+"""Policy as declarative YAML: what is said, to whom, when, and how often."""

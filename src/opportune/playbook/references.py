@@ -1,0 +1,233 @@
+"""What no single block can know: names that must exist elsewhere, conditions, templates, what cannot work."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, get_args
+
+from opportune.playbook.conditions import ROOTS, ConditionInvalid, Names, compile_condition
+from opportune.playbook.lines import Path
+from opportune.playbook.nearest import hint, nearest
+from opportune.playbook.schema import Campaign, Cap, Channel, Content, On, PlaybookSpec, Trigger
+from opportune.playbook.templates import check_template, without_fallback
+
+CHANNELS: tuple[str, ...] = get_args(Channel)
+_PROPERTY = re.compile(r"^properties(\.\w+)+$")
+_TEXTS = ("subject", "body", "cta", "url")
+
+#: path, message
+Found = tuple[Path, str]
+#: section -> blocks by name, faulty ones included
+Declared = Mapping[str, Mapping[str, Any]]
+#: Sections of named blocks, which several files may share.
+NAMED = ("goals", "topics", "caps", "triggers", "campaigns")
+
+
+def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    """Every condition: its path, its text, and the roots it may read. Those asked of an arriving event read only it."""
+    for name, goal in spec.goals.items():
+        if goal.when is not None:
+            yield ("goals", name, "when"), goal.when, ("event",)
+    for name, trigger in spec.triggers.items():
+        for path, on in _ons(name, trigger):
+            if on.when is not None:
+                yield (*path, "when"), on.when, ("event",)
+        if trigger.when is not None:
+            yield ("triggers", name, "when"), trigger.when, ROOTS
+    for name, campaign in spec.campaigns.items():
+        if campaign.when is not None:
+            yield ("campaigns", name, "when"), campaign.when, ROOTS
+
+
+def contents_of(name: str, campaign: Campaign) -> Iterator[tuple[Path, str, Content]]:
+    """Every content of a campaign: path, channel, content."""
+    for channel, content in campaign.content.items():
+        yield ("campaigns", name, "content", channel), channel, content
+    for variant_name, variant in campaign.variants.items():
+        for channel, content in variant.content.items():
+            yield ("campaigns", name, "variants", variant_name, "content", channel), channel, content
+
+
+def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Found]:
+    """Conditions, properties, templates that cannot work, in faulty blocks too. `names` null: not looked up."""
+    for section in ("goals", "triggers", "campaigns"):
+        for path, text in _texts_below(raw.get(section), (section,)):
+            if path[-1] == "when":
+                roots = ("event",) if section == "goals" or len(path) > 3 else ROOTS
+                try:
+                    compile_condition(text, names, roots)
+                except ConditionInvalid as error:
+                    shown = text if len(text) < 100 else text[:97] + "..."
+                    for at, message in error.problems:
+                        yield path, f"condition `{shown}`, character {at}: {message}"
+            elif path[-1] == ("value" if section == "goals" else "key") and section != "campaigns":
+                if not _PROPERTY.match(text):
+                    yield path, _not_a_property(text)
+            elif section == "campaigns" and path[-1] in _TEXTS and path[-3:-2] == ("content",):
+                for line, message in check_template(text, names.features if names else None):
+                    yield path, f"template{f' line {line}' if len(text.splitlines()) > 1 else ''}: {message}"
+
+
+def _texts_below(tree: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(tree, str):
+        yield path, tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _texts_below(value, (*path, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _texts_below(value, (*path, index))
+
+
+def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
+    """Names that do not exist and blocks that cannot work. `spec` is what fits of `raw`."""
+    declared = {section: blocks if isinstance(blocks := raw.get(section), dict) else {} for section in NAMED}
+    for name, block in declared["campaigns"].items():
+        for field, section in (("trigger", "triggers"), ("topic", "topics"), ("goal", "goals")):
+            wanted = block.get(field) if isinstance(block, dict) else None
+            if isinstance(wanted, str) and wanted not in declared[section]:
+                yield ("campaigns", name, field), _unknown(field, wanted, declared[section])
+    for name, trigger in spec.triggers.items():
+        yield from _trigger_errors(name, trigger)
+    for name, campaign in spec.campaigns.items():
+        yield from _campaign_errors(name, campaign, spec)
+    tags = {tag for campaign in spec.campaigns.values() for tag in campaign.tags}
+    for name, cap in spec.caps.items():
+        yield from _cap_errors(name, cap, declared, tags)
+    for channel in spec.consent.default:
+        if channel not in (*CHANNELS, "*"):
+            advice = (
+                "; write `consent.profiling` instead" if channel == "profiling" else hint(channel, (*CHANNELS, "*"))
+            )
+            yield ("consent", "default", channel), f"unknown channel `{channel}`{advice}"
+    quiet = spec.quiet_hours
+    if quiet is not None:
+        for field, hour in (("start", quiet.start), ("end", quiet.end)):
+            if hour.tzinfo is not None:
+                yield ("quiet_hours", field), "quiet hours are local to the customer: leave the zone out"
+        if quiet.start == quiet.end:
+            yield ("quiet_hours", "end"), "`start` and `end` are equal: leave `quiet_hours` out for none"
+
+
+def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
+    """What works but is probably not meant."""
+    used = {campaign.trigger for campaign in spec.campaigns.values()}
+    for name in spec.triggers:
+        if name not in used:
+            yield ("triggers", name), "no campaign uses this trigger: it will fire and say nothing"
+    topics = {campaign.topic for campaign in spec.campaigns.values()}
+    for name in spec.topics:
+        if name not in topics:
+            yield ("topics", name), "no campaign speaks about this topic"
+    for name, campaign in spec.campaigns.items():
+        trigger = spec.triggers.get(campaign.trigger)
+        topic = spec.topics.get(campaign.topic)
+        if topic and trigger and topic.purpose == "transactional" and trigger.kind in ("event", "absence"):
+            yield (
+                ("campaigns", name, "topic"),
+                f"a transactional topic bypasses marketing consent, and trigger `{campaign.trigger}` is of kind "
+                f"{trigger.kind}: use kind transactional if this message is part of a service",
+            )
+        for path, channel, content in contents_of(name, campaign):
+            if channel not in campaign.channels:
+                yield path, f"`{channel}` is not among the campaign's channels: this content is never used"
+            if channel == "email" and content.subject is None:
+                yield path, "an e-mail without a `subject`"
+            if (content.cta is None) != (content.url is None):
+                yield path, "`cta` and `url` belong together: the words of the link and where it leads"
+            for field, text in _texts(content):
+                for _, missing in without_fallback(text):
+                    yield (
+                        (*path, field),
+                        f'`{missing}` may be missing: add a fallback, like `{{{{ {missing} | default: "..." }}}}`',
+                    )
+    for name, cap in spec.caps.items():
+        counted = cap.counts.campaign
+        if counted in spec.campaigns and not spec.campaigns[counted].counts_toward_caps:
+            yield (
+                ("caps", name, "counts", "campaign"),
+                f"campaign `{counted}` has `counts_toward_caps: false`: this cap never counts",
+            )
+
+
+def _texts(content: Content) -> Iterator[tuple[str, str]]:
+    for field in _TEXTS:
+        text = getattr(content, field)
+        if text is not None:
+            yield field, text
+
+
+def _ons(name: str, trigger: Trigger) -> Iterator[tuple[Path, On]]:
+    if trigger.on is not None:
+        yield ("triggers", name, "on"), trigger.on
+    for index, on in enumerate(trigger.unless):
+        yield ("triggers", name, "unless", index), on
+
+
+def _not_a_property(text: str) -> str:
+    last = text.rsplit(".", 1)[-1]
+    advice = f": write `properties.{last}`" if last.isidentifier() else ", like `properties.cart_id`"
+    return f"`{text}` is not a property of an event{advice}"
+
+
+def _trigger_errors(name: str, trigger: Trigger) -> Iterator[Found]:
+    for path, on in _ons(name, trigger):
+        if not on.event.strip():
+            yield (*path, "event"), "the event has no name"
+        if path[2] == "unless" and trigger.on is not None:
+            if on.key is not None and trigger.on.key is None:
+                yield (*path, "key"), "`unless` has a key but `on` has none: give both the same kind of key, or none"
+            if on.event == trigger.on.event and on.when == trigger.on.when and on.key in (None, trigger.on.key):
+                yield path, f"`{on.event}` both starts and stops this trigger: it would never fire"
+    if trigger.wait is not None and trigger.wait <= timedelta(0):
+        yield ("triggers", name, "wait"), "an absence needs time to show: wait longer than 0"
+    if trigger.expires_after <= timedelta(0):
+        yield ("triggers", name, "expires_after"), "every firing would be dropped: give it time, like 1h"
+    if trigger.starts_at and trigger.ends_at and trigger.ends_at <= trigger.starts_at:
+        yield ("triggers", name, "ends_at"), "ends before it starts"
+
+
+def _campaign_errors(name: str, campaign: Campaign, spec: PlaybookSpec) -> Iterator[Found]:
+    path: Path = ("campaigns", name)
+    trigger, topic = spec.triggers.get(campaign.trigger), spec.topics.get(campaign.topic)
+    if trigger and topic and trigger.kind == "transactional" and topic.purpose != "transactional":
+        yield (
+            (*path, "topic"),
+            f"trigger `{campaign.trigger}` is transactional and topic `{campaign.topic}` is for marketing: "
+            "use a topic with `purpose: transactional`, or a trigger of another kind",
+        )
+    if campaign.content and campaign.variants:
+        yield (*path, "variants"), "give `content` or `variants`, not both: move the content into a variant"
+    if len(set(campaign.channels)) < len(campaign.channels):
+        yield (*path, "channels"), "a channel is named twice"
+    for variant_name, variant in campaign.variants.items():
+        missing = [channel for channel in campaign.channels if channel not in variant.content]
+        if missing and campaign.content:
+            yield (*path, "variants", variant_name), f"no content for channel {', '.join(missing)}"
+    if campaign.expires_after <= timedelta(0):
+        yield (*path, "expires_after"), "every message would have expired: give it time, like 1d"
+    if campaign.starts_at and campaign.ends_at and campaign.ends_at <= campaign.starts_at:
+        yield (*path, "ends_at"), "ends before it starts"
+
+
+def _cap_errors(name: str, cap: Cap, declared: Declared, tags: Collection[str]) -> Iterator[Found]:
+    path: Path = ("caps", name)
+    counts = cap.counts
+    for field, wanted, known in (
+        ("campaign", counts.campaign, declared["campaigns"]),
+        ("topic", counts.topic, declared["topics"]),
+        ("tag", counts.tag, tags),
+    ):
+        if wanted is not None and wanted not in known:
+            yield (*path, "counts", field), _unknown(field, wanted, known)
+    if cap.rolling is not None and cap.rolling <= timedelta(0):
+        yield (*path, "in"), "a window needs a length, like 7d"
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> str:
+    if not known:
+        return f"unknown {what} `{name}`: none is declared"
+    near = nearest(name, known)
+    return f"unknown {what} `{name}`" + (
+        f"; did you mean `{near}`?" if near else f"; declared: {', '.join(sorted(known)[:12])}"
+    )

@@ -1,0 +1,269 @@
+"""The shape of a playbook. One pydantic model per YAML block; the JSON Schema is generated from here.
+
+Durations are written `90s 15m 1h 7d 2w`; money in minor units of the playbook's currency; hours `HH:MM` local.
+"""
+
+import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+_DURATION = re.compile(r"^(\d+)\s*(s|m|h|d|w)$")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(value: object) -> object:
+    """`90s 15m 1h 7d 2w` as timedelta; a timedelta passes through. Raises ValueError, for a bare number too."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit: write {value}s, {value}m, {value}h or {value}d")
+    if isinstance(value, str):
+        match = _DURATION.match(value.strip())
+        if not match:
+            raise ValueError(f"'{value}' is not a duration: write a whole number and s, m, h, d or w, like 30m or 7d")
+        return timedelta(seconds=int(match[1]) * _UNIT_S[match[2]])
+    return value
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest spelling that `parse_duration` reads back: `90s`, `1h`, `7d`."""
+    seconds = value // timedelta(seconds=1)
+    unit = next((unit for unit in "dhm" if seconds and seconds % _UNIT_S[unit] == 0), "s")
+    return f"{seconds // _UNIT_S[unit]}{unit}"
+
+
+def _in_utc(value: datetime) -> datetime:
+    """Aware UTC; without an offset UTC is meant."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*[smhdw]$"}),
+]
+Instant = Annotated[datetime, AfterValidator(_in_utc)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Purpose = Literal["marketing", "transactional"]
+Channel = Literal["email", "push", "sms", "inapp", "onsite"]
+
+
+class Block(BaseModel):
+    """Common settings: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Goal(Block):
+    """What we hope for: an event, optionally with a condition, a value and a horizon."""
+
+    event: str
+    when: str | None = None
+    value: str | None = Field(None, description="Property holding the value in major units, like properties.revenue.")
+    value_minor: int | None = Field(None, description="Fixed value of one goal in minor units; what ranking uses.")
+    horizon: Duration = timedelta(days=30)
+
+
+class Topic(Block):
+    """What a message is about; consent is kept per channel and topic."""
+
+    purpose: Purpose = "marketing"
+    description: str = ""
+
+
+class ConsentPolicy(Block):
+    """What holds when the customer has said nothing."""
+
+    default: dict[str, Literal["in", "out"]] = Field(
+        default_factory=dict, description="Per channel; `*` for all others. A missing channel means out."
+    )
+    profiling: Literal["in", "out"] = "in"
+
+
+class QuietHours(Block):
+    """Local hours in which nothing goes that obeys them. May cross midnight. `start` is quiet, `end` is not."""
+
+    start: time
+    end: time
+    channels: tuple[Channel, ...] | None = None
+
+
+class Counts(Block):
+    """Which sends a cap counts: all given conditions must hold; empty counts every send that counts."""
+
+    channel: Channel | None = None
+    topic: str | None = None
+    purpose: Purpose | None = None
+    campaign: str | None = None
+    tag: str | None = None
+
+
+class Cap(Block):
+    """At most `at_most` sends in every window `in`, and at least `at_least_apart` between two."""
+
+    counts: Counts = Counts()
+    at_most: int | None = Field(None, ge=0)
+    window: str | None = Field(None, alias="in", description="A duration (rolling) or `calendar day|week|month`.")
+    at_least_apart: Duration | None = None
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def rolling(self) -> timedelta | None:
+        """The rolling window; null when it is a calendar window or absent."""
+        if self.window is None or self.window.startswith("calendar "):
+            return None
+        return parse_duration(self.window)  # type: ignore[return-value]
+
+    @property
+    def calendar(self) -> str | None:
+        """`day`, `week` or `month` (customer's zone, weeks start on Monday); null when rolling."""
+        return self.window.removeprefix("calendar ") if self.window and self.window.startswith("calendar ") else None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Cap":
+        if (self.at_most is None) != (self.window is None):
+            raise ValueError("a cap needs both `at_most` and `in`, or neither with `at_least_apart`")
+        if self.at_most is None and self.at_least_apart is None:
+            raise ValueError("a cap needs `at_most` with `in`, or `at_least_apart`")
+        if self.window is not None and self.calendar not in (None, "day", "week", "month"):
+            raise ValueError("`in` is a duration like 7d, or `calendar day`, `calendar week`, `calendar month`")
+        if self.window is not None and self.calendar is None:
+            parse_duration(self.window)
+        return self
+
+
+class On(Block):
+    """An event that starts something, per value of `key` (a property; null: one instance per customer)."""
+
+    event: str
+    when: str | None = None
+    key: str | None = None
+
+
+class Trigger(Block):
+    """When to consider speaking. Kinds: event (`on`), absence (`on`, `unless`, `wait`), transactional, request."""
+
+    kind: Literal["event", "absence", "transactional", "request"]
+    on: On | None = None
+    unless: tuple[On, ...] = ()
+    wait: Duration | None = None
+    delay: Duration = timedelta(0)
+    when: str | None = Field(None, description="Asked when it fires: over event, features, scores, traits, context.")
+    cooldown: Duration | None = Field(None, description="Not again for the same key within this time of firing.")
+    expires_after: Duration = Field(timedelta(hours=24), description="A firing this late is dropped.")
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer(cls, data: object) -> object:
+        if isinstance(data, dict):
+            data = dict(data)
+            if isinstance(data.get("unless"), dict):
+                data["unless"] = [data["unless"]]
+            if "kind" not in data:
+                data["kind"] = "absence" if data.get("unless") else "event" if data.get("on") else "request"
+        return data
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Trigger":
+        if self.kind == "absence" and (not self.on or not self.unless or self.wait is None):
+            raise ValueError("an absence trigger needs `on`, `unless` and `wait`")
+        if self.kind in ("event", "transactional") and not self.on:
+            raise ValueError(f"a trigger of kind {self.kind} needs `on`")
+        if self.kind != "absence" and (self.unless or self.wait):
+            raise ValueError("`unless` and `wait` belong to absence triggers")
+        if self.kind == "request" and self.on:
+            raise ValueError("a request trigger is fired by the caller and has no `on`")
+        return self
+
+
+class Content(Block):
+    """Liquid templates of one variant on one channel."""
+
+    subject: str | None = None
+    body: str
+    cta: str | None = None
+    url: str | None = None
+
+
+class Variant(Block):
+    """One wording, per channel; `weight` relative to its siblings."""
+
+    weight: float = Field(1.0, gt=0)
+    content: dict[Channel, Content]
+
+
+class Campaign(Block):
+    """Why we would speak, about what, on which channels, with what words, worth what."""
+
+    trigger: str
+    topic: str
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    content: dict[Channel, Content] = Field(default_factory=dict)
+    variants: dict[Name, Variant] = Field(default_factory=dict)
+    when: str | None = None
+    goal: str | None = None
+    lift: float = Field(1.0, ge=0, le=1, description="Share of the goal's probability credited to the message.")
+    value_minor: int | None = Field(
+        None, description="Value of success; overrides the goal's. Null and no goal: ranked by priority."
+    )
+    cost_minor: int = 0
+    priority: int = Field(
+        0, description="Higher first among campaigns without a value, after those with a positive one."
+    )
+    tags: tuple[str, ...] = ()
+    obeys_caps: bool = True
+    obeys_quiet_hours: bool = True
+    counts_toward_caps: bool = True
+    expires_after: Duration = timedelta(hours=24)
+    tolerance: Duration = Field(timedelta(hours=1), description="A hand-off later than this is placed anew.")
+    cooldown: Duration | None = None
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Campaign":
+        if not self.content and not self.variants:
+            raise ValueError("a campaign needs `content` or `variants`")
+        texts = {"": self.content} if self.content else {k: v.content for k, v in self.variants.items()}
+        for name, content in texts.items():
+            missing = [c for c in self.channels if c not in content]
+            if missing:
+                raise ValueError(
+                    f"no content for channel {', '.join(missing)}" + (f" in variant {name}" if name else "")
+                )
+        return self
+
+
+class Exploration(Block):
+    """Exploration: with probability `rate` draw uniformly over feasible actions and nothing. Off by default."""
+
+    rate: float = Field(0.0, ge=0, le=1)
+
+
+class PlaybookSpec(Block):
+    """A whole playbook: the union of all YAML files in its folder."""
+
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "GBP"
+    max_messages: int = Field(1, ge=1, le=20)
+    goals: dict[Name, Goal] = Field(default_factory=dict)
+    activity: tuple[str, ...] = Field((), description="Event names that count as being active.")
+    topics: dict[Name, Topic] = Field(default_factory=dict)
+    consent: ConsentPolicy = ConsentPolicy()
+    quiet_hours: QuietHours | None = None
+    caps: dict[Name, Cap] = Field(default_factory=dict)
+    triggers: dict[Name, Trigger] = Field(default_factory=dict)
+    campaigns: dict[Name, Campaign] = Field(default_factory=dict)
+    exploration: Exploration = Exploration()

@@ -1,0 +1,150 @@
+"""From merged YAML to a checked PlaybookSpec: what does not fit the schema, said in the playbook's own words."""
+
+import copy
+import json
+import types
+from collections.abc import Mapping
+from pathlib import Path as File
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from opportune.playbook.lines import Path
+from opportune.playbook.nearest import hint, nearest
+from opportune.playbook.references import NAMED
+from opportune.playbook.schema import PlaybookSpec
+
+Fault = tuple[Path, str]
+
+
+def fit(raw: Mapping[str, Any]) -> tuple[PlaybookSpec, list[Fault]]:
+    """The playbook made of all that fits, and everything that does not: (path, message).
+
+    What is wrong is cut out and the rest looked at again, so that one fault does not hide another.
+    """
+    rest = copy.deepcopy(dict(raw))
+    faults: list[Fault] = []
+    cut: set[Path] = set()
+    for _ in range(20):
+        try:
+            return PlaybookSpec.model_validate(rest), faults
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                path = tuple(key for key in item["loc"] if key != "[key]")
+                # what misses a part that was cut, or a block that is incomplete without it, is no new fault
+                if not any(done[: len(path)] == path for done in cut):
+                    faults.append((path, _message(item, path)))
+                if item["type"] != "extra_forbidden":  # without an unknown key a block is as complete as before
+                    cut.add(path)
+                if item["type"] == "missing" or not _remove(rest, path):
+                    _remove(rest, path[: 2 if path[0] in NAMED else 1])
+    return PlaybookSpec(), faults
+
+
+def _remove(tree: Any, path: Path) -> bool:
+    """Take one value out, or the list it stands in; false when it is not there (any more)."""
+    for index, key in enumerate(path):
+        if isinstance(key, int) and isinstance(tree, dict):
+            continue  # a single block where a list may stand
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        if index == len(path) - 1 or isinstance(tree[key], list):
+            del tree[key]
+            return True
+        tree = tree[key]
+    return False
+
+
+def _message(item: Any, path: Path) -> str:
+    kind, given, last = item["type"], item["input"], path[-1] if path else ""
+    context = item.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key `{last}`" + hint(str(last), keys_at(path[:-1]))
+    if kind == "missing":
+        return f"`{last}` is missing: add it"
+    if kind == "literal_error":
+        allowed = [word.strip("' ") for word in str(context["expected"]).replace(" or ", ", ").split(",")]
+        near = nearest(str(given), allowed)
+        return f"`{given}` is not one of {', '.join(allowed)}" + (f"; did you mean `{near}`?" if near else "")
+    if kind == "string_pattern_mismatch":
+        if path == ("currency",):
+            return f"`{given}` is not a currency: three capital letters, like GBP"
+        return f"`{given}` is not a name: lower-case letters, digits and _, a letter first, at most 64"
+    if kind == "string_type":
+        return f"expected a text, found {_shown(given)}: put it in quotes"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"expected keys and values here, found {_shown(given)}"
+    if kind in ("tuple_type", "list_type"):
+        return f"expected a list, like [a, b], found {_shown(given)}"
+    if kind.startswith("time_"):
+        return f"`{given}` is not an hour of the day: write it like 21:00"
+    if kind.startswith("datetime_"):
+        return f"`{given}` is not an instant: write it like 2026-03-01T09:00:00+00:00"
+    text = str(item["msg"]).removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:] if text.startswith("Input") else text
+    return text if kind == "value_error" else f"{text}, found {_shown(given)}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "keys and values"
+    return "a list" if isinstance(value, list) else f"`{str(value)[:60]}`"
+
+
+def keys_at(path: Path) -> list[str]:
+    """The keys the schema allows in the block at `path`, as YAML writes them; empty where names are free."""
+    kind: Any = PlaybookSpec
+    for key in path:
+        kind = _inside(kind, key)
+    kind = _plain(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [field.alias or name for name, field in kind.model_fields.items()]
+    return []
+
+
+def _plain(kind: Any) -> Any:
+    """The type without Annotated and without `| None`."""
+    while True:
+        if get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        elif get_origin(kind) in (Union, types.UnionType):
+            kind = next((arg for arg in get_args(kind) if arg is not type(None)), None)
+        else:
+            return kind
+
+
+def _inside(kind: Any, key: str | int) -> Any:
+    kind = _plain(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(key)) or next((f for f in kind.model_fields.values() if f.alias == key), None)
+        return field.annotation if field else None
+    if get_origin(kind) is dict:
+        return get_args(kind)[1]
+    if get_origin(kind) is tuple:
+        return get_args(kind)[0]
+    return None
+
+
+def to_json_schema() -> dict[str, Any]:
+    """The JSON Schema of a playbook file, for editors. Accepts what `load` accepts in one file."""
+    schema = PlaybookSpec.model_json_schema(by_alias=True, mode="validation")
+    trigger = schema["$defs"]["Trigger"]
+    trigger.pop("required", None)  # `kind` is worked out when it is left out
+    on = {"$ref": "#/$defs/On"}
+    trigger["properties"]["unless"] = {"anyOf": [on, {"type": "array", "items": on}], "default": [], "title": "Unless"}
+    for field in ("start", "end"):
+        hour = schema["$defs"]["QuietHours"]["properties"][field]
+        hour.pop("format", None)  # RFC 3339 `time` wants seconds and an offset
+        hour["pattern"] = r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"
+    for block in ("Trigger", "Campaign"):
+        for field in ("starts_at", "ends_at"):
+            for choice in schema["$defs"][block]["properties"][field]["anyOf"]:
+                choice.pop("format", None)  # a bare date is fine
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Opportune playbook"}
+
+
+if __name__ == "__main__":
+    target = File(__file__).parent / "schema.json"
+    target.write_text(json.dumps(to_json_schema(), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,71 @@
+"""The sockets: what flows ask of the outside, as Protocols. Adapters fill them; `wiring` plugs them together.
+
+Every method takes and returns batches. Mappings by customer id leave out customers that have nothing.
+"""
+
+from opportune.ports.errors import LockLost, Unavailable
+from opportune.ports.ledger import (
+    Consents,
+    Cursors,
+    Customers,
+    DeadLetters,
+    Decisions,
+    Events,
+    Exposures,
+    Idempotency,
+    IdempotentAnswer,
+    Identities,
+    Ledger,
+    Outbox,
+    OutboxItem,
+    Outcomes,
+    Playbooks,
+    Sends,
+    States,
+    Timers,
+    UnitOfWork,
+)
+from opportune.ports.stores import (
+    Archive,
+    Clock,
+    Courier,
+    FeatureStore,
+    ModelFiles,
+    ModelShelf,
+    ModelStock,
+    OfflineFeatures,
+    RunLog,
+)
+
+__all__ = [
+    "Archive",
+    "Clock",
+    "Consents",
+    "Courier",
+    "Cursors",
+    "Customers",
+    "DeadLetters",
+    "Decisions",
+    "Events",
+    "Exposures",
+    "FeatureStore",
+    "Idempotency",
+    "IdempotentAnswer",
+    "Identities",
+    "Ledger",
+    "LockLost",
+    "ModelFiles",
+    "ModelShelf",
+    "ModelStock",
+    "OfflineFeatures",
+    "Outbox",
+    "OutboxItem",
+    "Outcomes",
+    "Playbooks",
+    "RunLog",
+    "Sends",
+    "States",
+    "Timers",
+    "Unavailable",
+    "UnitOfWork",
+]

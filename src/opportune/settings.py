@@ -1,0 +1,34 @@
+"""Environment -> one frozen Settings. Nothing else reads the environment."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting, from `OPPORTUNE_*`. See docs/operations.md for the table."""
+
+    model_config = SettingsConfigDict(env_prefix="OPPORTUNE_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".opportune"), description="Folder with all embedded state; deleting it is a clean start.")
+    playbook: Path | None = Field(None, description="Folder of YAML; null: the packaged default.")
+    database_url: str | None = Field(None, description="SQLite in the home, or postgresql+psycopg://...")
+    redis_url: str | None = Field(None, description="Feast online store on Redis when set.")
+    mlflow_uri: str | None = Field(None, description="MLflow tracking and registry; null: in the home.")
+    api_key: str | None = Field(None, description="Admin key (all scopes).")
+    write_key: str | None = Field(None, description="May only append events: safe in a browser.")
+    decide_key: str | None = Field(None, description="Scores, decisions, statuses.")
+    events_per_s: float | None = Field(None, gt=0, description="Events a second one process takes in; null: no limit.")
+    clock: Literal["wall", "replay"] = Field("wall", description="replay: now is an instant kept in the ledger.")
+
+    @property
+    def ledger_url(self) -> str:
+        """The SQLAlchemy URL of the ledger."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'ledger.db'}"
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True when the ledger is SQLite."""
+        return self.ledger_url.startswith("sqlite")

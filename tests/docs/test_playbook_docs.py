@@ -1,0 +1,77 @@
+"""The playbook reference is true: its examples load, and no key, function or filter is left out."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from opportune.playbook import schema
+from opportune.playbook.conditions import _FUNCTIONS, ROOTS
+from opportune.playbook.load import load_files
+from opportune.playbook.templates import _FILTERS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "playbook.md").read_text()
+#: block of the schema -> heading, and what its keys begin with in the table
+HEADING = {
+    "PlaybookSpec": ("The whole", ""),
+    "Goal": ("Goals", ""),
+    "Topic": ("Topics", ""),
+    "ConsentPolicy": ("Consent", ""),
+    "QuietHours": ("Quiet hours", ""),
+    "Cap": ("Caps", ""),
+    "Counts": ("Caps", "counts."),
+    "Trigger": ("Triggers", ""),
+    "On": ("Triggers", "on."),
+    "Campaign": ("Campaigns", ""),
+    "Variant": ("Campaigns", "variants.*."),
+    "Content": ("Campaigns", "content.*."),
+    "Exploration": ("Exploration", ""),
+}
+BLOCKS = {
+    name: block
+    for name, block in vars(schema).items()
+    if isinstance(block, type)
+    and issubclass(block, BaseModel)
+    and block.__module__ == schema.__name__
+    and name != "Block"
+}
+
+
+def section(heading: str) -> str:
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_all_examples_of_the_page_load_as_one_playbook_without_a_warning() -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    playbook = load_files({f"example {n:02}": text.encode() for n, text in enumerate(examples)})
+    assert playbook.warnings == ()
+    assert len(examples) >= 8
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKS))
+def test_every_key_of_the_schema_is_documented_with_its_block(name: str) -> None:
+    heading, prefix = HEADING[name]
+    keys = {f"{prefix}{field.alias or key}" for key, field in BLOCKS[name].model_fields.items()}
+    rows = set(re.findall(r"^\| `([\w.*]+)` \|", section(heading), re.MULTILINE))
+    assert keys <= rows, keys - rows
+
+
+def test_every_documented_key_exists() -> None:
+    for heading in {heading for heading, _ in HEADING.values()}:
+        rows = set(re.findall(r"^\| `([\w.*]+)` \|", section(heading), re.MULTILINE))
+        known = {
+            f"{prefix}{field.alias or key}"
+            for name, (title, prefix) in HEADING.items()
+            if title == heading
+            for key, field in BLOCKS[name].model_fields.items()
+        }
+        assert rows <= known, rows - known
+
+
+def test_every_function_root_and_filter_is_documented() -> None:
+    conditions, templates = section("Conditions"), section("Templates")
+    assert all(f"`{name}(" in conditions for name in _FUNCTIONS)
+    assert all(f"`{root}.*`" in conditions for root in ROOTS)
+    listed = set(re.search(r"Filters: `(.*?)`", templates, re.DOTALL)[1].split())  # type: ignore[index]
+    assert listed == {*_FILTERS, "money"}

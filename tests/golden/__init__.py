@@ -1,0 +1,1 @@
+"""Golden decisions: stored cases, and what is decided for them."""

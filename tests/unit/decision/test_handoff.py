@@ -1,0 +1,67 @@
+"""What was decided earlier is asked again at hand-off."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.unit.decision.making import NOW, consent, customer, playbook, send
+
+from opportune.decision.handoff import recheck
+from opportune.domain.decisions import Reason
+from opportune.domain.messages import Deliver, SendState
+
+H = timedelta(hours=1)
+BOOK = playbook("quiet_hours: {start: '21:00', end: '08:00'}\ncaps:\n  day: {at_most: 1, in: 1d}\n")
+
+
+def ask_again(at=NOW, others=(), consents=(), who=None, **changes):
+    booked = send(NOW, campaign="big", expires_at=NOW + 24 * H, **changes)
+    return recheck(booked, at, who or customer(), consents, others, BOOK)
+
+
+def test_nothing_changed_it_goes_now():
+    """Its own reservation does not stand in its way."""
+    assert ask_again() == NOW
+    assert ask_again(at=NOW + 2 * H) == NOW + 2 * H
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"at": NOW + 24 * H}, Reason.EXPIRED),
+        ({"who": customer(email=None)}, Reason.NO_ADDRESS),
+        ({"consents": [consent("*", "*", "out", 0)]}, Reason.NO_CONSENT),
+        ({"consents": [consent("email", "*", "out", 0, source="hard_bounce")]}, Reason.SUPPRESSED),
+        ({"others": [send(NOW + 12 * H)]}, Reason.FREQUENCY_CAP),
+    ],
+)
+def test_what_has_changed_since_releases_it(given, reason):
+    """The reason is one of the closed list."""
+    assert ask_again(**given) is reason
+
+
+def test_it_is_placed_anew_where_it_may_still_go():
+    """Late into the night it waits for the morning; a cap that opens in time moves it there."""
+    assert ask_again(at=NOW + 10 * H) == NOW + 20 * H
+    assert ask_again(others=[send(NOW - 20 * H)]) == NOW + 4 * H
+
+
+def test_a_transactional_message_just_goes():
+    """At night, over caps, after an opt-out; but not to a dead address."""
+    no = [consent("*", "*", "out", 1)]
+    free = {"purpose": "transactional", "obeys_caps": False, "topic": "account"}
+    assert ask_again(at=NOW + 10 * H, others=[send(NOW)], consents=no, **free) == NOW + 10 * H
+    dead = [consent("email", "*", "out", 1, source="hard_bounce")]
+    assert ask_again(consents=dead, **free) is Reason.SUPPRESSED
+
+
+def test_seconds_of_delay_do_not_undo_what_was_placed_exactly_apart():
+    """A booking a whole window ahead gives way and moves by those seconds at its own hand-off; a caller's does not."""
+    late = timedelta(seconds=3)
+    ahead = send(NOW + 24 * H, state=SendState.RESERVED, deliver=Deliver.SERVICE)
+    assert ask_again(at=NOW + late, others=[ahead]) == NOW + late
+    gone = send(NOW + late, campaign="big", expires_at=NOW + 48 * H)
+    then = recheck(replace(ahead, expires_at=NOW + 48 * H), NOW + 24 * H, customer(), (), [gone], BOOK)
+    assert then == NOW + 24 * H + late
+    assert ask_again(at=NOW + late, others=[replace(ahead, deliver=Deliver.CALLER)]) is Reason.FREQUENCY_CAP
+    assert ask_again(at=NOW + 2 * H, others=[ahead]) is Reason.FREQUENCY_CAP

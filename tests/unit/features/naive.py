@@ -1,0 +1,195 @@
+"""The oracle: every feature recounted in plain Python from its definition in words, slowly, one event at a time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from opportune.domain.decisions import Value
+from opportune.domain.events import NAMES_BY_KIND, Event, EventKind, Origin
+
+NOON = datetime(2026, 3, 1, 12, 34, 56, 789, tzinfo=UTC)
+NAMES = (
+    "Order Completed", "Order Refunded", "Product Viewed", "Product List Viewed", "Product Added", "Product Added",
+    "Product Removed", "Message Sent", "Email Opened", "Email Link Clicked", "Email Delivered", "Page Viewed", "Odd",
+)  # fmt: skip
+
+
+def event(
+    message_id: str,
+    name: str,
+    at: datetime,
+    user: str | None = "c1",
+    anonymous: str | None = None,
+    known_at: datetime | None = None,
+    origin: Origin | None = None,
+    **properties: Any,
+) -> Event:
+    """One envelope; known when it happened unless said otherwise; our own sends have origin OWN."""
+    known_at = known_at or at
+    return Event(
+        message_id=message_id,
+        kind=EventKind.TRACK if name not in NAMES_BY_KIND.values() else EventKind.PAGE,
+        name=name,
+        user_id=user,
+        anonymous_id=anonymous,
+        original_at=None,
+        sent_at=None,
+        received_at=known_at,
+        event_at=at,
+        known_at=known_at,
+        ingested_at=known_at,
+        origin=origin or (Origin.OWN if name == "Message Sent" else Origin.LIVE),
+        properties=properties,
+    )
+
+
+def events(
+    owners: Sequence[tuple[str | None, str | None]] = (("c1", None),), late: bool = False, max_size: int = 40
+) -> st.SearchStrategy[list[Event]]:
+    """Up to 40 events of the last 100 days before NOON, many at the same instants and exactly on window edges."""
+    ago = st.one_of(
+        st.integers(0, 100 * 86_400).map(lambda s: timedelta(seconds=s)),
+        st.integers(0, 100 * 24).map(lambda h: timedelta(hours=h, minutes=34, seconds=56, microseconds=789)),
+        st.integers(0, 48 * 3_600_000_000).map(lambda us: timedelta(microseconds=us)),
+    )
+    lag = st.integers(0, 40 * 86_400).map(lambda s: timedelta(seconds=s)) if late else st.just(timedelta())
+    one = st.tuples(
+        st.sampled_from(NAMES),
+        ago,
+        lag,
+        st.sampled_from(owners),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "product_id": st.sampled_from(["p1", "p2", "é", 7]),
+                "quantity": st.sampled_from([1, 2, 5, "3", None, -1]),
+                "price": st.sampled_from([0, 9.99, 12.5, "3.335", "dear", None]),
+                "revenue": st.sampled_from([10, 99.995, "12.34", None, 0.1]),
+                "total": st.sampled_from([5, 7.125, True]),
+                "is_machine": st.booleans(),
+            },
+        ),
+    )
+    return st.lists(one, max_size=max_size).map(
+        lambda drawn: [
+            event(f"m{i}", name, NOON - ago, user, anonymous, NOON - ago + lag, **properties)
+            for i, (name, ago, lag, (user, anonymous), properties) in enumerate(drawn)
+        ]
+    )
+
+
+def minor(amount: Any) -> int | None:
+    """Cents by hand: text x 100, ties to even."""
+    from fractions import Fraction
+
+    if isinstance(amount, bool):
+        return None
+    try:
+        return round(Fraction(str(amount)) * 100)
+    except ValueError:
+        return None
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
+    """All features as of `at` of these events, from what had happened and was known by then."""
+    log = [e for e in log if e.event_at <= at and e.known_at <= at]
+
+    def those(is_it: Callable[[Event], bool], days: int | None = None) -> list[Event]:
+        edge = None if days is None else _hour(at - timedelta(days=days))
+        return [e for e in log if is_it(e) and (edge is None or e.event_at > edge)]
+
+    def named(*names: str) -> Callable[[Event], bool]:
+        return lambda e: e.name in names
+
+    def spend(days: int | None) -> float:
+        total = 0
+        for e in those(order, days):
+            amounts = [e.properties.get(k) for k in ("revenue", "total", "value") if e.properties.get(k) is not None]
+            total += (minor(amounts[0]) or 0) if amounts else 0
+        return total / 100
+
+    def age(found: list[Event], pick: Callable[..., datetime]) -> float | None:
+        return (at - pick(e.event_at for e in found)) / timedelta(days=1) if found else None
+
+    def active(e: Event) -> bool:
+        return e.origin is not Origin.OWN and not (e.name.startswith("Email ") or e.name == "Unsubscribed")
+
+    def by_person(name: str) -> Callable[[Event], bool]:
+        return lambda e: e.name == name and e.properties.get("is_machine") is not True
+
+    order, views, sends = (
+        named("Order Completed"),
+        named("Product Viewed", "Product List Viewed"),
+        named("Message Sent"),
+    )
+    items, value = _cart(those(named("Product Added", "Product Removed"), 30), those(order))
+    hours = [0.0] * 24
+    for e in those(active):
+        hours[e.event_at.hour] += 1
+    return {
+        "orders_n_30d": len(those(order, 30)),
+        "orders_n_90d": len(those(order, 90)),
+        "orders_n_all": len(those(order)),
+        "spend_sum_90d": spend(90),
+        "spend_sum_all": spend(None),
+        "refunds_n_90d": len(those(named("Order Refunded"), 90)),
+        "first_order_age_days": age(those(order), min),
+        "last_order_age_days": age(those(order), max),
+        "last_active_age_days": age(those(active), max),
+        "views_n_1d": len(those(views, 1)),
+        "views_n_7d": len(those(views, 7)),
+        "views_n_30d": len(those(views, 30)),
+        "adds_n_7d": len(those(named("Product Added"), 7)),
+        "cart_items_n": items,
+        "cart_value": value,
+        "sends_n_1d": len(those(sends, 1)),
+        "sends_n_7d": len(those(sends, 7)),
+        "sends_n_30d": len(those(sends, 30)),
+        "emails_opened_n_30d": len(those(by_person("Email Opened"), 30)),
+        "emails_clicked_n_30d": len(those(by_person("Email Link Clicked"), 30)),
+        "active_hours": tuple(hours),
+    }
+
+
+def _cart(ops: list[Event], orders: list[Event]) -> tuple[int, float]:
+    """Added minus removed per product after the last order, at the newest known price, the higher of two at once."""
+    last = max((e.event_at for e in orders), default=None)
+    left: dict[str, int] = {}
+    price: dict[str, tuple[datetime, int]] = {}
+    for e in ops:
+        if last is not None and e.event_at <= last:
+            continue
+        product = str(e.properties.get("product_id", ""))
+        try:
+            units = max(1, int(e.properties.get("quantity") or 1))
+        except ValueError:
+            units = 1
+        left[product] = left.get(product, 0) + (units if e.name == "Product Added" else -units)
+        cents = minor(e.properties.get("price"))
+        if cents is not None and (product not in price or (e.event_at, cents) > price[product]):
+            price[product] = (e.event_at, cents)
+    kept = {p: n for p, n in left.items() if n > 0}
+    return sum(kept.values()), sum(n * price[p][1] for p, n in kept.items() if p in price) / 100
+
+
+def assert_same(values: Any, expected: dict[str, Value]) -> None:
+    """Integers exact, floats within 1e-9 (relative above 1), null as None or NaN."""
+    import math
+
+    for name, wanted in expected.items():
+        got = values[name]
+        if isinstance(wanted, tuple):
+            assert [float(x) for x in got] == list(wanted), name
+        elif wanted is None:
+            assert got is None or math.isnan(got), (name, got)
+        elif isinstance(wanted, int):
+            assert got == wanted, (name, got, wanted)
+        else:
+            assert isinstance(wanted, float)
+            assert abs(got - wanted) <= 1e-9 * max(1.0, abs(wanted)), (name, got, wanted)

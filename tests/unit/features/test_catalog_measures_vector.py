@@ -1,0 +1,85 @@
+"""The catalogue, the measures and the one vector builder."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.unit.features.naive import NOON, event
+
+from opportune.features import vector
+from opportune.features.catalog import FEATURES, NAMES, TAPS, Stat, definition_hash
+from opportune.features.measures import extract, to_minor
+from opportune.features.sql import features_sql
+from opportune.features.state import empty, finalise, rebuild
+
+
+def test_every_feature_is_declared_in_full_and_named_by_the_rule() -> None:
+    """Unit, owner, null meaning and description are there; names are `<what>_<unit or stat>_<window>`; taps exist."""
+    assert len(set(NAMES)) == len(FEATURES)
+    for feature in FEATURES:
+        assert feature.unit, feature.name
+        assert feature.owner, feature.name
+        assert feature.null_meaning, feature.name
+        assert feature.description, feature.name
+        assert feature.tap in {tap.name for tap in TAPS}
+        if feature.stat is Stat.COUNT:
+            assert re.fullmatch(r"[a-z_]+_n_(\d+d|all)", feature.name)
+        if feature.stat is Stat.SUM:
+            assert next(t for t in TAPS if t.name == feature.tap).value
+
+
+def test_the_definition_hash_is_stable_within_a_version() -> None:
+    """The same declarations give the same hash; it is what manifests and packed states pin."""
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", definition_hash())
+    assert definition_hash() == definition_hash()
+
+
+def test_the_sql_names_every_feature() -> None:
+    """One column per catalogue feature comes out of the generated SQL."""
+    assert all(f"AS {name}" in features_sql() for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("amount", "minor"),
+    [(12.34, 1234), ("0.005", 0), ("0.015", 2), (0.1, 10), (10**10, 10**12), (10**11, None), ("x", None), (True, None),
+     (float("nan"), None), (float("inf"), None), (1e300, None), ([1], None), (-3.5, -350)],
+)  # fmt: skip
+def test_money_becomes_minor_units_half_even(amount: Any, minor: int | None) -> None:
+    """Decimal text x 100, ties to even; what is no amount is null, never an error."""
+    assert to_minor(amount) == minor
+
+
+def test_an_order_without_a_total_is_worth_its_lines() -> None:
+    """revenue, else total, else value, else the sum of price x quantity of the products."""
+    lines = [{"price": 2.5, "quantity": 2}, {"price": "1", "quantity": 1}, {"name": "no price"}]
+    assert extract(event("m", "Order Completed", NOON, products=lines)).value_minor == 600
+    assert extract(event("m", "Order Completed", NOON, products=lines, total=9)).value_minor == 900
+    assert extract(event("m", "Order Completed", NOON, products="odd")).value_minor is None
+
+
+def test_odd_properties_are_null_and_never_an_error() -> None:
+    """Wrong types anywhere leave the event measured."""
+    odd = extract(event("m", "Product Added", NOON, product_id={"a": 1}, price=[], quantity=float("nan"), cart_id=7))
+    assert (odd.product_id, odd.price_minor, odd.quantity, odd.cart_id) == (None, None, 1, "7")
+
+
+def test_dataset_and_decision_build_the_same_vector() -> None:
+    """build, build_many and frame_to_matrix agree, column by column; null is NaN."""
+    log = [event("m", "Order Completed", NOON, revenue=5), event("n", "Page Viewed", NOON)]
+    many = [finalise(rebuild(log), NOON), finalise(empty(), NOON)]
+    matrix = vector.build_many(many, NAMES)
+    frame = pd.DataFrame({name: [values[name] for values in many] for name in NAMES})
+    assert matrix.shape == (2, len(vector.columns(NAMES)))
+    assert matrix.dtype == np.float64
+    np.testing.assert_array_equal(matrix, vector.frame_to_matrix(frame, NAMES))
+    np.testing.assert_array_equal(matrix[0], vector.build(many[0], NAMES))
+    assert np.isnan(matrix[1, vector.columns(NAMES).index("last_order_age_days")])
+    assert vector.build_many([], NAMES).shape == (0, matrix.shape[1])
+
+
+def test_a_name_the_catalogue_does_not_have_is_refused() -> None:
+    """A model of another catalogue never gets silent NaNs."""
+    with pytest.raises(KeyError):
+        vector.build({"orders_n_30d": 1}, ["orders_n_31d"])
