@@ -40,7 +40,7 @@ def test_eight_processes_never_exceed_a_cap_and_grant_exactly_what_it_allows(
     playbook_of(tmp_path / "playbook", PLAYBOOK)
     ledger = SqlLedger(url)
     run = [sys.executable, "-m", "tests.e2e.asker", url, str(tmp_path / "playbook"), str(N_CUSTOMERS), str(N_ASKS)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen([*run, str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         for seed in range(N_PROCESSES)
