@@ -179,14 +179,16 @@ def _open_sqlite(url: URL) -> tuple[Engine, Engine]:
     if not url.database or url.database == ":memory:":
         raise ValueError("a SQLite ledger needs a file: sqlite:////folder/ledger.db (or use MemoryLedger)")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    # Two pools: the writer never waits inside SQLite (see _begin_immediate), readers cannot write.
-    writer = create_engine(
-        url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=4, connect_args={"timeout": 0.0}
-    )
-    reader = create_engine(
-        url, isolation_level="AUTOCOMMIT", pool_size=8, max_overflow=_MOST_CONNECTIONS, connect_args={"timeout": 30.0}
-    )
+
+    def pool(size: int) -> Engine:
+        arguments = {"timeout": 30.0}
+        return create_engine(
+            url, isolation_level="AUTOCOMMIT", pool_size=size, max_overflow=_MOST_CONNECTIONS, connect_args=arguments
+        )
+
+    writer, reader = pool(1), pool(8)
     event.listen(writer, "connect", _prepare_sqlite)
+    event.listen(writer, "connect", _never_wait_inside)
     event.listen(reader, "connect", _prepare_sqlite)
     event.listen(reader, "connect", _forbid_writing)
     return writer, reader
@@ -197,7 +199,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # FULL: the log reaches the disk at every commit. With NORMAL a power cut may undo what was answered with 200.
     for pragma in ("synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY", "journal_size_limit=67108864"):
         cursor.execute(f"PRAGMA {pragma}")
+    # The first to open the file rebuilds the log's index and keeps others out meanwhile: be through with that now.
+    cursor.execute("PRAGMA schema_version").fetchall()
     cursor.close()
+
+
+def _never_wait_inside(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout=0").close()  # _begin_immediate waits, by shorter steps
 
 
 def _forbid_writing(connection: Any, _record: object) -> None:
@@ -205,7 +213,7 @@ def _forbid_writing(connection: Any, _record: object) -> None:
 
 
 def _open_postgresql(url: URL, lock_timeout_s: float) -> Engine:
-    ours = f"-c jit=off -c lock_timeout={max(1, round(lock_timeout_s * 1000))}"
+    ours = f"-c jit=off -c random_page_cost=1.1 -c lock_timeout={max(1, round(lock_timeout_s * 1000))}"
     given = url.query.get("options", "")
     theirs = given if isinstance(given, str) else " ".join(given)
     return create_engine(

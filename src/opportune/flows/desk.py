@@ -1,6 +1,5 @@
 """The desk: everything the deciding flows work with, plugged together by wiring."""
 
-import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,11 +25,11 @@ class Desk:
 
     def seed(self, decision_id: str) -> str:
         """HMAC-SHA256(secret, decision id) in hex: the only randomness of a decision."""
-        return hmac.new(self.secret, decision_id.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self.secret, decision_id.encode(), "sha256").hex()
 
     def unit(self, customer_id: str) -> str:
         """The pseudonymous unit id of a customer: what experiments and MLflow see."""
-        return hmac.new(self.secret, b"unit:" + customer_id.encode(), hashlib.sha256).hexdigest()[:24]
+        return hmac.digest(self.secret, b"unit:" + customer_id.encode(), "sha256").hex()[:24]
 
 
 def look_back(playbook: Playbook) -> timedelta:
