@@ -2,7 +2,7 @@
 FROM python:3.11-slim AS build
 WORKDIR /build
 COPY requirements.lock ./
-RUN python -m venv /opt/opportune && /opt/opportune/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+RUN python -m venv /opt/opportune && /opt/opportune/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 COPY . .
 RUN /opt/opportune/bin/pip install --no-cache-dir --no-deps .
 
