@@ -1,5 +1,6 @@
 """Training features through Feast: finished rows written as its offline source, looked up point in time."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,11 @@ class FeastOffline:
             draft.replace(path)
             asked = unique[["customer_id"]].assign(event_timestamp=instants)
             store = open_store(self._home, None, self._project)
-            found = store.get_historical_features(
-                entity_df=asked, features=[f"{_VIEW}:{name}" for name in NAMES]
-            ).to_df()
+            with warnings.catch_warnings():  # Feast's duckdb store reaches for ibis, which warns about its own calls
+                warnings.simplefilter("ignore", DeprecationWarning)
+                found = store.get_historical_features(
+                    entity_df=asked, features=[f"{_VIEW}:{name}" for name in NAMES]
+                ).to_df()
         return _checked(finished, unique, found)
 
 
