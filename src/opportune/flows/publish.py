@@ -6,17 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from opportune.domain.decisions import StoredDecision
 from opportune.domain.instants import format_instant
-from opportune.ports import Archive, Clock, Ledger, RunLog
+from opportune.ports import Archive, Clock, Ledger, RunLog, UnitOfWork
 
 LEASE = timedelta(seconds=120)
 EVENTS_CURSOR = "archive_events"
 DECISIONS_CURSOR = "publish_decisions"
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,14 @@ def archive_events(ledger: Ledger, archive: Archive, clock: Clock, owner: str, p
     """Move new events to the archive, page by page; returns how many. A crash repeats at most a page, to no effect."""
     n = 0
     while _leased(ledger, clock, "archiver", owner):
-        with ledger.read() as uow:
-            cursor = uow.cursors.get(EVENTS_CURSOR) or ""
-            events, after = uow.events.after(cursor, page)
+        cursor, events, after = _next_page(
+            ledger, EVENTS_CURSOR, page, lambda uow, at, limit: uow.events.after(at, limit)
+        )
         if not events:
+            _let_go(ledger, clock, "archiver", owner)
             return n
         archive.append(events, cursor)
-        with ledger.begin() as uow:
-            uow.cursors.put(EVENTS_CURSOR, after)
+        _move_on(ledger, EVENTS_CURSOR, cursor, after)
         n += len(events)
     return n
 
@@ -49,18 +51,51 @@ def publish_decisions(
     """Log new decisions to MLflow as one Parquet artifact per page; returns how many. Pseudonymous units only."""
     n = 0
     while _leased(ledger, clock, "publisher", owner):
-        with ledger.read() as uow:
-            cursor = uow.cursors.get(DECISIONS_CURSOR) or ""
-            rows, after = uow.decisions.after(cursor, page)
+        cursor, rows, after = _next_page(
+            ledger, DECISIONS_CURSOR, page, lambda uow, at, limit: uow.decisions.after(at, limit)
+        )
         if not rows:
+            _let_go(ledger, clock, "publisher", owner)
             return n
         table = [flat(row, unit(row.customer_id)) for row in rows]
         batch_id = hashlib.sha256(cursor.encode() + rows[0].decision_id.encode()).hexdigest()[:16]
         runlog.log_decisions("decisions", batch_id, parquet(table), metrics(table))
-        with ledger.begin() as uow:
-            uow.cursors.put(DECISIONS_CURSOR, after)
+        _move_on(ledger, DECISIONS_CURSOR, cursor, after)
         n += len(rows)
     return n
+
+
+def _next_page(
+    ledger: Ledger, name: str, page: int, after: Callable[[UnitOfWork, str, int], tuple[list[Row], str]]
+) -> tuple[str, list[Row], str]:
+    """The cursor, the rows after it, and the cursor behind them.
+
+    How many rows a page has is noted before it is written, so that one cut off by a crash is repeated exactly: rows
+    that have come since wait for the next page, which has a name of its own.
+    """
+    with ledger.read() as uow:
+        cursor = uow.cursors.get(name) or ""
+        begun_at, _, n_begun = (uow.cursors.get(f"{name}.page") or "").rpartition(" ")
+        is_repeat = bool(n_begun) and begun_at == cursor
+        rows, moved = after(uow, cursor, int(n_begun) if is_repeat else page)
+    if rows and not is_repeat:
+        with ledger.begin() as uow:
+            uow.cursors.put(f"{name}.page", f"{cursor} {len(rows)}")
+    return cursor, rows, moved
+
+
+def _move_on(ledger: Ledger, name: str, cursor: str, after: str) -> None:
+    """Move the cursor, unless another process did while our lease had run out: it never goes back."""
+    with ledger.begin() as uow:
+        if (uow.cursors.get(name) or "") == cursor:
+            uow.cursors.put(name, after)
+
+
+def _let_go(ledger: Ledger, clock: Clock, name: str, owner: str) -> None:
+    """End the lease: a command beside a running worker need not wait for it."""
+    now = clock.now()
+    with ledger.begin() as uow:
+        uow.cursors.lease(name, owner, now, now)
 
 
 def _leased(ledger: Ledger, clock: Clock, name: str, owner: str) -> bool:
