@@ -1,7 +1,8 @@
 """A message leaves: claim what is due, ask consent, caps and cancellation again, hand over, commit the send."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -12,9 +13,11 @@ from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.desk import horizon_start
 from opportune.flows.sent import append_own, commit_sent, own_event
 from opportune.playbook.load import Playbook
-from opportune.ports import Clock, Courier, Ledger, OutboxItem, Unavailable, UnitOfWork
+from opportune.ports import Clock, Courier, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
 
 LEASE = timedelta(seconds=60)
+#: How often identities may change between reading and locking before we give up for now.
+ATTEMPTS = 5
 RETRY_S = (5, 30, 120, 300, 900, 1800)
 
 
@@ -34,10 +37,9 @@ def deliver(ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, 
     now = clock.now()
     with ledger.begin() as uow:
         items = uow.outbox.claim("deliver", now, limit, now + LEASE)
-        whose = {m: s.customer_id for m, s in uow.sends.get([i.key for i in items]).items()}
     if not items:
         return DeliverReport(0, 0, 0, 0, 0)
-    with ledger.begin(sorted(set(whose.values()))) as uow:
+    with holding([i.key for i in items], ledger) as (uow, _):
         go, released, moved = ask_again([i.key for i in items], now, playbook, uow)
         finished = set(released) | {
             i.key for i in items if i.key not in moved and i.key not in {s.message_id for s in go}
@@ -55,10 +57,28 @@ def deliver(ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, 
                 pause = RETRY_S[min(item.attempts, len(RETRY_S) - 1)]
                 uow.outbox.retry([item], now + timedelta(seconds=pause))
         return DeliverReport(len(items), 0, len(released), len(moved), len(left))
-    with ledger.begin(sorted({s.customer_id for s in go})) as uow:
-        commit_sent(go, now, uow)
+    with holding([s.message_id for s in go], ledger) as (uow, sends):
+        commit_sent([s for s in sends.values() if s.state is not SendState.SENT], now, now, uow)
         uow.outbox.done(left)
     return DeliverReport(len(items), len(go), len(released), len(moved), 0)
+
+
+@contextmanager
+def holding(message_ids: Collection[str], ledger: Ledger) -> Iterator[tuple[UnitOfWork, dict[str, Send]]]:
+    """A writing transaction that holds the locks of whoever these messages belong to NOW, and the sends in it.
+
+    Between reading whose they are and holding the lock, or while a courier is at work, customers may be merged: then
+    once more. Raises LockLost when that never ends.
+    """
+    for _ in range(ATTEMPTS):
+        with ledger.read() as uow:
+            owners = {s.customer_id for s in uow.sends.get(message_ids).values()}
+        with ledger.begin(sorted(owners)) as uow:
+            sends = uow.sends.get(message_ids)
+            if {s.customer_id for s in sends.values()} <= owners:
+                yield uow, sends
+                return
+    raise LockLost("the identities of these customers keep changing: try again")
 
 
 def ask_again(
@@ -112,14 +132,13 @@ def report_status(
     Raises KeyError for an unknown message. `not_sent` releases the reservation; a late `sent` takes it back.
     """
     now = clock.now()
-    when = min(at, now) if at is not None else now
-    with ledger.read() as uow:
-        customer_id = uow.sends.get([message_id])[message_id].customer_id
-    with ledger.begin([customer_id]) as uow:
-        send = uow.sends.get([message_id])[message_id]
+    with holding([message_id], ledger) as (uow, sends):
+        send = sends[message_id]
+        # Never before it was reserved: a wrong clock must not move a send out of the windows of its caps.
+        when = max(min(at, now), send.reserved_at) if at is not None else now
         if status == "sent":
             if send.state is not SendState.SENT:
-                commit_sent([send], when, uow)
+                commit_sent([send], when, now, uow)
         elif status == "not_sent":
             if send.state is SendState.RESERVED:
                 uow.sends.move(message_id, SendState.RELEASED, when, Reason.CALLER_DECLINED)
@@ -149,7 +168,7 @@ def record_outcome(
         ]
     )
     if send.channel == "email" and kind in EMAIL_EVENTS:
-        append_own([own_event(outcome_id, EMAIL_EVENTS[kind], send, at)], [send.customer_id], now, uow)
+        append_own([own_event(outcome_id, EMAIL_EVENTS[kind], send, at, now)], [send.customer_id], now, uow)
     if kind in SUPPRESSING and reason != "soft":
         uow.consents.add(
             [

@@ -13,11 +13,14 @@ from opportune.ports import OutboxItem, UnitOfWork
 _TICK = timedelta(microseconds=1)
 
 
-def commit_sent(sends: Sequence[Send], at: datetime, uow: UnitOfWork) -> None:
-    """Mark sends as sent at `at`, log a `Message Sent` event for each, and update feature state. Locks are held."""
+def commit_sent(sends: Sequence[Send], at: datetime, now: datetime, uow: UnitOfWork) -> None:
+    """Mark sends as sent at `at`, log a `Message Sent` event for each, and update feature state. Locks are held.
+
+    `now`, when it was reported, is when the event counts as known: what was true as of any earlier instant stays so.
+    """
     for send in sends:
         uow.sends.move(send.message_id, SendState.SENT, at)
-    append_own([sent_event(s, at) for s in sends], [s.customer_id for s in sends], at, uow)
+    append_own([sent_event(s, at, now) for s in sends], [s.customer_id for s in sends], now, uow)
 
 
 def append_own(events: Sequence[Event], customer_ids: Sequence[str], now: datetime, uow: UnitOfWork) -> None:
@@ -48,18 +51,13 @@ def next_row(
     )
 
 
-def sent_event(send: Send, at: datetime) -> Event:
+def sent_event(send: Send, at: datetime, now: datetime) -> Event:
     """`Message Sent`, unique per message, in the customer's own log."""
-    return own_event(
-        f"sent:{send.message_id}",
-        "Message Sent",
-        send,
-        at,
-    )
+    return own_event(f"sent:{send.message_id}", "Message Sent", send, at, now)
 
 
-def own_event(message_id: str, name: str, send: Send, at: datetime) -> Event:
-    """An event Opportune itself adds about one of its messages."""
+def own_event(message_id: str, name: str, send: Send, at: datetime, now: datetime) -> Event:
+    """An event Opportune itself adds about one of its messages: it happened at `at` and is known from `now` on."""
     anonymous = send.customer_id.removeprefix("anon:") if send.customer_id.startswith("anon:") else None
     return Event(
         message_id=message_id,
@@ -69,10 +67,10 @@ def own_event(message_id: str, name: str, send: Send, at: datetime) -> Event:
         anonymous_id=anonymous,
         original_at=at,
         sent_at=at,
-        received_at=at,
+        received_at=now,
         event_at=at,
-        known_at=at,
-        ingested_at=at,
+        known_at=now,
+        ingested_at=now,
         origin=Origin.OWN,
         properties={
             "message_id": send.message_id,
