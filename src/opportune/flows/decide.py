@@ -146,6 +146,8 @@ class _Room:
         if behind:
             self.now = max(self.now, self.desk.clock.now())
             states, found = ledger_states(behind, self.uow)
+            for customer_id in behind:  # a row the ledger does not have is a leftover of another installation
+                self.readings.pop(customer_id, None)
             self.readings.update(readings_of(states, found, self.now, self.desk, self._explained))
         blank = {c: finalise(empty(), self.now) for c in ids if c not in self.readings}
         if blank:

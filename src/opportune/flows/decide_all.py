@@ -9,14 +9,16 @@ import orjson
 from opportune.decision import record
 from opportune.decision.pipeline import decide as choose
 from opportune.domain import identity
-from opportune.domain.customers import Claim, Customer
+from opportune.domain.customers import Claim
 from opportune.domain.decisions import Ask, Decision, Value
+from opportune.domain.events import Event
 from opportune.domain.instants import parse_instant, to_us
 from opportune.domain.messages import Deliver
 from opportune.features.catalog import FEATURES
 from opportune.flows.decide import case_of, decide, readings_from
 from opportune.flows.desk import Desk, horizon_start
-from opportune.flows.past import as_booked_then, past_of
+from opportune.flows.past import Past, as_booked_then, past_of
+from opportune.flows.publish import EVENTS_CURSOR
 from opportune.ports import OfflineFeatures, UnitOfWork
 
 
@@ -25,10 +27,11 @@ def decide_all(
 ) -> Iterator[list[dict[str, Any]]]:
     """Rows of decisions, a page of customers at a time, in order of customer id. Reads only.
 
-    Events must be archived up to `at` before. Memory is bounded by `page`.
+    Memory is bounded by `page` and by what is not archived yet: archive first.
     """
     with desk.ledger.read() as uow:
         claims = uow.identities.all_claims()
+        tail = tail_of(uow)
     after = ""
     while True:
         with desk.ledger.read() as uow:
@@ -36,20 +39,18 @@ def decide_all(
             if not ids:
                 return
             after = ids[-1]
-            people = known_then(ids, at, claims, desk, uow)
-            consents = uow.consents.of(ids)
-            sends = uow.sends.log(ids, horizon_start(at, desk.playbook))
-        values = features_then(sorted(people), at, offline, claims)
+            known = known_then(ids, at, claims, desk, uow)
+        values = features_then(sorted(known), at, offline, tail, claims)
         readings = readings_from(values, {}, desk, ())
         rows = []
         for customer_id in values:
             case = case_of(
                 Ask(customer_id=customer_id, at=at, channels=channels, dry_run=True),
-                people[customer_id],
+                known[customer_id].customer,
                 at,
                 readings[customer_id],
-                [c for c in consents.get(customer_id, ()) if c.recorded_at <= at],
-                [as_booked_then(s, at) for s in sends.get(customer_id, ()) if s.reserved_at <= at],
+                known[customer_id].consents,
+                known[customer_id].sends,
                 desk,
                 degraded=False,
             )
@@ -72,9 +73,10 @@ def decide_now(desk: Desk, channels: tuple[str, ...] | None = None, page: int = 
 
 def known_then(
     ids: Sequence[str], at: datetime, claims: Sequence[Claim], desk: Desk, uow: UnitOfWork
-) -> dict[str, Customer]:
-    """The customers among `ids` (and those since merged into them) who were known at `at`, with their traits then."""
-    found: dict[str, Customer] = {}
+) -> dict[str, Past]:
+    """The customers among `ids` (and those since merged into them) who were known at `at`, as they were known then."""
+    found: dict[str, Past] = {}
+    consents, sends = uow.consents.of(ids), uow.sends.log(ids, horizon_start(at, desk.playbook))
     merged = {identity.customer_id_of(root) for root in identity.resolve(claims).values()}
     at_us = to_us(at)
     for customer_id, customer in uow.customers.get(ids).items():
@@ -82,24 +84,41 @@ def known_then(
             continue
         changed_since = any(stamp[0] > at_us for stamp in customer.trait_stamps.values())
         if customer_id not in merged and not changed_since:
-            found[customer_id] = customer
+            said = tuple(c for c in consents.get(customer_id, ()) if c.recorded_at <= at)
+            booked = tuple(as_booked_then(s, at) for s in sends.get(customer_id, ()) if s.reserved_at <= at)
+            found[customer_id] = Past(customer, (), said, booked)
             continue
         for key in uow.identities.keys_of([customer_id]).get(customer_id, []):
             past = past_of(identity.customer_id_of(key), at, desk.playbook, uow)
             if past.events:
-                found[past.customer.customer_id] = past.customer
+                found[past.customer.customer_id] = past
     return found
 
 
+def tail_of(uow: UnitOfWork) -> list[tuple[Event, str]]:
+    """The events the archive does not hold yet: those that came while another process was archiving."""
+    cursor = uow.cursors.get(EVENTS_CURSOR) or ""
+    tail: list[tuple[Event, str]] = []
+    while True:
+        page, cursor = uow.events.after(cursor, 20_000)
+        if not page:
+            return tail
+        tail += page
+
+
 def features_then(
-    ids: Sequence[str], at: datetime, offline: OfflineFeatures, claims: Sequence[Claim]
+    ids: Sequence[str],
+    at: datetime,
+    offline: OfflineFeatures,
+    tail: Sequence[tuple[Event, str]],
+    claims: Sequence[Claim],
 ) -> dict[str, Mapping[str, Value]]:
     """Finished offline features as of `at`, by customer id, in order."""
     if not ids:
         return {}
     import pandas as pd
 
-    frame = offline.as_of(pd.DataFrame({"customer_id": list(ids), "at": [at] * len(ids)}), (), claims)
+    frame = offline.as_of(pd.DataFrame({"customer_id": list(ids), "at": [at] * len(ids)}), tail, claims)
     columns = {f.name: frame[f.name].tolist() for f in FEATURES}
     return {
         customer_id: {name: _plain(column[i]) for name, column in columns.items()}

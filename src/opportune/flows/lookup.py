@@ -79,8 +79,9 @@ def score(
         else:
             ids = set(whose.values())
             fresh, _ = read_features(ids, now, desk, ids if explain else ())
-            behind = [c for c in versions if c not in fresh or fresh[c].version != versions[c]]
+            behind = [c for c in ids if versions.get(c, 0) != (fresh[c].version if c in fresh else 0)]
             states, found = ledger_states(behind, uow)
+            fresh = {c: reading for c, reading in fresh.items() if c not in behind}
             fresh.update(readings_of(states, found, now, desk, ids if explain else ()))
             blank = {c: finalise(empty(), now) for c in ids if c not in fresh}
             readings = {**fresh, **readings_from(blank, {}, desk, blank if explain else ())}
