@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from opportune.cli.printing import counter, json_option, result, say
+from opportune.cli.printing import counter, instant, json_option, result, say
 
 
 @click.command("decide", epilog="Example:  opportune decide --at 2026-10-31 --out decisions.parquet")
@@ -18,7 +18,6 @@ def command(at_text: str | None, out: Path, channels: tuple[str, ...], commit: b
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from opportune.domain.instants import parse_instant
     from opportune.flows.decide_all import decide_all, decide_now
     from opportune.flows.publish import archive_events
     from opportune.wiring import Installation
@@ -26,9 +25,13 @@ def command(at_text: str | None, out: Path, channels: tuple[str, ...], commit: b
     if commit and at_text:
         raise click.UsageError("--commit decides for now: leave out --at")
     i = Installation()
-    at = parse_instant(at_text) if at_text else i.clock.now()
-    say("archiving new events")
-    archive_events(i.ledger, i.archive, i.clock, i.owner)
+    now = i.clock.now()
+    at = instant(at_text, "--at", now) or now
+    if not out.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {out.absolute().parent}: make it first", param_hint="--out")
+    if not commit:
+        say("archiving new events")
+        archive_events(i.ledger, i.archive, i.clock, i.owner)
     pages = decide_now(i.desk, channels or None) if commit else decide_all(at, i.desk, i.offline, channels or None)
     schema = pa.schema(
         [

@@ -33,6 +33,8 @@ def command(files: tuple[Path, ...], form: str, as_json: bool) -> None:
         f"{report['n_refused']:,} refused" + (" (see: opportune events dead-letters)" if report["n_refused"] else "")
     )
     result(report, words, as_json)
+    if report["n_refused"] and report["n_refused"] == report["n_read"]:
+        raise click.ClickException(f"nothing in there could be read as {form}: see opportune events dead-letters")
 
 
 def ingest_files(installation: "Installation", files: tuple[Path, ...], form: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import click
@@ -36,6 +37,23 @@ def counter(what: str, every_s: float = 1.0) -> Callable[[int], None]:
             click.echo(f"  {what}: {n:,} ({n / max(now - started, 1e-9):,.0f}/s)".ljust(60) + end, nl=False, err=True)
 
     return count
+
+
+def instant(text: str | None, option: str, now: datetime | None = None) -> datetime | None:
+    """The instant of an option; null when it was left out. BadParameter for what is none or lies after `now`."""
+    from opportune.domain.instants import parse_instant
+
+    if text is None:
+        return None
+    try:
+        at = parse_instant(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is no instant: write 2026-10-31 or 2026-10-31T12:00:00Z", param_hint=option
+        ) from None
+    if now is not None and at > now:
+        raise click.BadParameter(f"{text} lies in the future: it is {now:%Y-%m-%d %H:%M} UTC here", param_hint=option)
+    return at
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 
 import click
 
@@ -32,7 +35,10 @@ def command(host: str, port: int, workers: int, work: bool) -> None:
     installation = Installation(settings)
     assert installation.playbook  # migrate once and fail early, before any process starts
     installation.close()
-    worker = subprocess.Popen([sys.executable, "-m", "opportune.cli.work"]) if work else None
+    stop = threading.Event()
+    beside = threading.Thread(target=keep_working, args=([sys.executable, "-m", "opportune.cli.work"], stop))
+    if work:
+        beside.start()
     say(f"Opportune on http://{host}:{port}  (docs: /docs, metrics: /metrics; stop with Ctrl-C)")
     import uvicorn
 
@@ -49,9 +55,31 @@ def command(host: str, port: int, workers: int, work: bool) -> None:
             access_log=False,
         )
     finally:
-        if worker is not None:
+        stop.set()
+        if work:
+            beside.join()
+
+
+def keep_working(command: Sequence[str], stop: threading.Event, pause_s: float = 1.0) -> None:
+    """Run the worker until told to stop; when it ends by itself start it again, ever more slowly up to 30 s.
+
+    Without it no timer fires and no message leaves, and nothing else would say so.
+    """
+    next_pause_s = pause_s
+    while not stop.is_set():
+        started = time.monotonic()
+        worker = subprocess.Popen(command)
+        while worker.poll() is None and not stop.wait(0.1):
+            pass
+        if worker.returncode is None:
             worker.send_signal(signal.SIGTERM)
             try:
                 worker.wait(15)
             except subprocess.TimeoutExpired:
                 worker.kill()
+            return
+        if time.monotonic() - started > 60:
+            next_pause_s = pause_s
+        say(f"the worker ended with code {worker.returncode}; starting it again in {next_pause_s:.0f} s")
+        stop.wait(next_pause_s)
+        next_pause_s = min(next_pause_s * 2, 30.0)

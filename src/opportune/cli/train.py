@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opportune.cli.printing import json_option, result, say
+from opportune.cli.printing import instant, json_option, result, say
 
 if TYPE_CHECKING:
     from opportune.flows.train import TrainReport
@@ -23,11 +23,10 @@ EXIT = {"promoted": 0, "prior": 0, "refused": 3, "failed": 1}
 @click.pass_context
 def command(ctx: click.Context, name: str, as_of: str | None, as_json: bool) -> None:
     """Build labels and features as of each cut-off, fit, judge against champion and baseline, register in MLflow."""
-    from opportune.domain.instants import parse_instant
     from opportune.wiring import MODEL_NAMES, Installation
 
     installation = Installation()
-    at = parse_instant(as_of) if as_of else None
+    at = instant(as_of, "--as-of")
     reports = [train_one(installation, n, at) for n in (MODEL_NAMES if name == "all" else (name,))]
     result([r.to_dict() for r in reports], "\n\n".join(r.to_text() for r in reports), as_json)
     ctx.exit(max((EXIT[str(r.verdict)] for r in reports), default=0))

@@ -1,0 +1,68 @@
+"""Commands: what is wrong is one line that says what to do, and the exit code tells; the worker is kept running."""
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from opportune.cli import main
+from opportune.cli.serve import keep_working
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home."""
+    monkeypatch.setenv("OPPORTUNE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OPPORTUNE_DATABASE_URL", raising=False)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("at", "out", "says"),
+    [
+        ("yesterday", "d.parquet", "write 2026-10-31"),
+        ("2999-01-01", "d.parquet", "lies in the future"),
+        ("2011-01-01", "nowhere/d.parquet", "make it first"),
+    ],
+)
+def test_decide_says_what_is_wrong_with_its_options(
+    at: str, out: str, says: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("decide", "--at", at, "--out", str(home / out)) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_file_of_which_nothing_can_be_read_is_no_success(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some lines refused is a success with a report; all of them is not."""
+    good = '{"type": "track", "userId": "c1", "event": "Seen", "messageId": "m1", "timestamp": "2026-01-01T00:00:00Z"}'
+    (home / "mixed.jsonl").write_text(good + "\nnot json\n")
+    (home / "bad.jsonl").write_text("root:x:0:0\nnot json\n")
+    assert run("ingest", str(home / "mixed.jsonl"), "--format", "segment") == 0
+    assert run("ingest", str(home / "bad.jsonl"), "--format", "segment") == 1
+    assert "dead-letters" in capsys.readouterr().err
+
+
+def test_a_worker_that_ends_by_itself_is_started_again_and_stops_when_told(home: Path) -> None:
+    """Two crashes, then a worker that stays until the server stops."""
+    log = home / "starts"
+    script = (
+        f"import sys, time; f = open({str(log)!r}, 'a+'); f.write('x'); f.flush(); f.seek(0); n = len(f.read());"
+        " sys.exit(1) if n < 3 else time.sleep(60)"
+    )
+    stop = threading.Event()
+    keeper = threading.Thread(target=keep_working, args=([sys.executable, "-c", script], stop, 0.01))
+    keeper.start()
+    give_up_at = time.monotonic() + 10
+    while (not log.exists() or len(log.read_text()) < 3) and time.monotonic() < give_up_at:
+        time.sleep(0.02)
+    stop.set()
+    keeper.join(10)
+    assert (log.read_text(), keeper.is_alive()) == ("xxx", False)
