@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from opportune.flows.work import Worker
     from opportune.wiring import Installation
 
+#: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
+LANES = (("fire", "deliver"), ("project",), ("archive", "publish", "fetch"))
+
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
 @click.option("--once", is_flag=True, help="Do all that is waiting, then stop.")
@@ -35,11 +38,14 @@ def command(once: bool) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     parent = os.getppid()
-    while not stop.is_set():
-        if not worker.round():
-            stop.wait(0.05)
+    lanes = [threading.Thread(target=lane.run, args=(stop,), daemon=True) for lane in worker.lanes(*LANES)]
+    for lane in lanes:
+        lane.start()
+    while not stop.wait(0.2):
         if parent != 1 and os.getppid() != parent:
-            break  # the server that started us is gone: never outlive it
+            stop.set()  # the server that started us is gone: never outlive it
+    for lane in lanes:
+        lane.join(10)
     installation.close()
 
 
@@ -54,6 +60,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.wiring import MODEL_NAMES
 
     i = installation
+    assert i.desk  # made once, before any lane asks for it
 
     def fetched() -> int:
         n = len(fetch_champions(MODEL_NAMES, i.runlog, i.shelf))

@@ -1,6 +1,7 @@
 """The worker's round: fire timers, deliver messages, project features, publish, fetch champions."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,16 @@ class Worker:
             total += n
             duty.next_at = self.monotonic() + (0.0 if n else duty.every_s)
         return total
+
+    def lanes(self, *names: tuple[str, ...]) -> "list[Worker]":
+        """The same duties in several workers, to run side by side: a slow one then holds up only its own lane."""
+        return [Worker({n: self.duties[n] for n in lane}, self.backoff_s, self.monotonic) for lane in names]
+
+    def run(self, stop: threading.Event, pause_s: float = 0.05) -> None:
+        """Rounds until told to stop."""
+        while not stop.is_set():
+            if not self.round():
+                stop.wait(pause_s)
 
     def _failed(self, name: str, duty: Duty, problem: Exception) -> None:
         duty.last_error = str(problem)
