@@ -59,6 +59,7 @@ def test_thousands_of_ids_are_one_question(ledger: Ledger) -> None:
     with ledger.begin(ids[:2500]) as work:
         work.states.put([a_state(it) for it in ids[-2:]])
         assert work.states.versions(ids) == {ids[-2]: 1, ids[-1]: 1}
+        assert work.states.stamps(ids) == {c: (1, row.committed_at) for c, row in work.states.get(ids).items()}
 
 
 def test_identities_map_and_answer_both_ways(ledger: Ledger) -> None:

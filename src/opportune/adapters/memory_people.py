@@ -1,6 +1,7 @@
 """Customers, identities, consent and feature states in memory."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 from opportune.adapters.memory_work import MemoryWork
 from opportune.adapters.sql_rows import (
@@ -130,9 +131,13 @@ class MemoryStates:
         return {it: state_of(rows[it]) for it in set(customer_ids) if it in rows}
 
     def versions(self, customer_ids: Collection[str]) -> dict[str, int]:
-        """Versions alone: what a decision compares."""
+        """Versions alone."""
         rows = self._work.rows("states")
         return {it: rows[it][1] for it in set(customer_ids) if it in rows}
+
+    def stamps(self, customer_ids: Collection[str]) -> dict[str, tuple[int, datetime]]:
+        """Version and commit instant: what a decision compares."""
+        return {it: (row.version, row.committed_at) for it, row in self.get(customer_ids).items()}
 
     def put(self, rows: Sequence[StateRow]) -> None:
         """Insert or replace."""

@@ -1,6 +1,7 @@
 """Customers, identities, consent and feature states in SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import bindparam, delete, or_, select
 
@@ -21,6 +22,7 @@ from opportune.adapters.sql_rows import (
 )
 from opportune.adapters.sql_work import SqlWork, among
 from opportune.domain.customers import Claim, Consent, Customer
+from opportune.domain.instants import from_us
 from opportune.domain.states import StateRow
 
 _customers, _identities = tables.customers.c, tables.identities.c
@@ -154,6 +156,9 @@ class SqlConsents:
 
 _STATES_GET = select(*(_states[name] for name in STATE)).where(among(_states.customer_id, "ids"))
 _STATES_VERSIONS = select(_states.customer_id, _states.version).where(among(_states.customer_id, "ids"))
+_STATES_STAMPS = select(_states.customer_id, _states.version, _states.committed_at).where(
+    among(_states.customer_id, "ids")
+)
 _STATES_REMOVE = delete(tables.states).where(among(_states.customer_id, "ids"))
 _STATES_PUT = (
     "ON CONFLICT (customer_id) DO UPDATE SET version = excluded.version, state = excluded.state,"
@@ -174,10 +179,16 @@ class SqlStates:
         return {row[0]: state_of(row) for row in self._work.fetch(_STATES_GET, ids=customer_ids)}
 
     def versions(self, customer_ids: Collection[str]) -> dict[str, int]:
-        """Versions alone: what a decision compares."""
+        """Versions alone."""
         if not customer_ids:
             return {}
         return {row[0]: row[1] for row in self._work.fetch(_STATES_VERSIONS, ids=customer_ids)}
+
+    def stamps(self, customer_ids: Collection[str]) -> dict[str, tuple[int, datetime]]:
+        """Version and commit instant: what a decision compares."""
+        if not customer_ids:
+            return {}
+        return {row[0]: (row[1], from_us(row[2])) for row in self._work.fetch(_STATES_STAMPS, ids=customer_ids)}
 
     def put(self, rows: Sequence[StateRow]) -> None:
         """Insert or replace."""

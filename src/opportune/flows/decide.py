@@ -41,11 +41,17 @@ Answer = Decision | AskRefused | Withdrawn
 
 @dataclass(slots=True)
 class Reading:
-    """One customer's finished features and scores, and the state version they came from."""
+    """One customer's finished features and scores, the state version they came from, and when that was committed."""
 
     version: int
     values: Mapping[str, Value]
     scores: Mapping[str, Score]
+    committed_at: datetime | None = None
+
+    def is_of(self, stamp: tuple[int, datetime] | None) -> bool:
+        """Whether this is the very state the ledger has. The version alone is not enough: an online store may outlive
+        its home, or serve two of them."""
+        return stamp == (self.version, self.committed_at)
 
 
 def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
@@ -96,7 +102,10 @@ def read_features(
     except Unavailable:
         return {}, True
     states = unpack_readable(rows)
-    return readings_of(states, {c: rows[c].version for c in states}, now, desk, explained), False
+    readings = readings_of(states, {c: rows[c].version for c in states}, now, desk, explained)
+    for customer_id, reading in readings.items():
+        reading.committed_at = rows[customer_id].committed_at
+    return readings, False
 
 
 def readings_of(
@@ -141,8 +150,8 @@ class _Room:
 
     def _heal(self, ids: list[str]) -> None:
         """Where the store lags the ledger, take the ledger's state, take now again, finish and score again."""
-        versions = self.uow.states.versions(ids)
-        behind = [c for c in ids if versions.get(c, 0) != (self.readings[c].version if c in self.readings else 0)]
+        stamps = self.uow.states.stamps(ids)
+        behind = [c for c in ids if (c in self.readings or c in stamps) and not self._is_fresh(c, stamps)]
         if behind:
             self.now = max(self.now, self.desk.clock.now())
             states, found = ledger_states(behind, self.uow)
@@ -152,6 +161,10 @@ class _Room:
         blank = {c: finalise(empty(), self.now) for c in ids if c not in self.readings}
         if blank:
             self.readings.update(readings_from(blank, {}, self.desk, self._explained))
+
+    def _is_fresh(self, customer_id: str, stamps: Mapping[str, tuple[int, datetime]]) -> bool:
+        reading = self.readings.get(customer_id)
+        return reading is not None and reading.is_of(stamps.get(customer_id))
 
     def decide(self, ask: Ask) -> Answer:
         """Decide one ask on what was read; its sends count for the next ask of the same customer."""

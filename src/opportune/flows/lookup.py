@@ -71,7 +71,7 @@ def score(
     with desk.ledger.read() as uow:
         whose = canonical_ids(customer_ids, uow)
         consents = uow.consents.of(set(whose.values()))
-        versions = uow.states.versions(set(whose.values()))
+        stamps = uow.states.stamps(set(whose.values()))
         if at is not None:
             events = {c: past_of(c, at, desk.playbook, uow).events for c in whose.values()}
             values = {c: finalise(rebuild(e), at) for c, e in events.items()}
@@ -79,7 +79,7 @@ def score(
         else:
             ids = set(whose.values())
             fresh, _ = read_features(ids, now, desk, ids if explain else ())
-            behind = [c for c in ids if versions.get(c, 0) != (fresh[c].version if c in fresh else 0)]
+            behind = [c for c in ids if c not in fresh or not fresh[c].is_of(stamps.get(c))]
             states, found = ledger_states(behind, uow)
             fresh = {c: reading for c, reading in fresh.items() if c not in behind}
             fresh.update(readings_of(states, found, now, desk, ids if explain else ()))

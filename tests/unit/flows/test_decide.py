@@ -48,6 +48,16 @@ def test_a_row_of_a_customer_the_ledger_does_not_have_is_a_leftover(tmp_path: Pa
     assert seen_by(desk, decide([Ask(customer_id="c1")], desk)[0]) == 0
 
 
+def test_a_row_of_another_installation_with_the_same_version_is_not_ours(tmp_path: Path) -> None:
+    """Two homes on one Redis: only version and commit instant together say that it is the very same state."""
+    shop, store = Shop(), FakeFeatureStore()
+    other = pack(rebuild([event("Product Viewed", hour, "c1") for hour in range(4)]))
+    store.rows["c1"] = StateRow(customer_id="c1", version=1, state=other, committed_at=at(4))
+    shop.take(event("Product Viewed", 1, "c1"))
+    desk = desk_in(shop, tmp_path, store)
+    assert seen_by(desk, decide([Ask(customer_id="c1")], desk)[0]) == 1
+
+
 def test_deciding_for_all_sees_events_that_are_not_archived_yet(tmp_path: Path) -> None:
     """Another process holds the archive's lease: what it has not moved is read from the ledger."""
     shop = Shop()
