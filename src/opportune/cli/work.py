@@ -63,7 +63,8 @@ def worker_of(installation: "Installation") -> "Worker":
     assert i.desk  # made once, before any lane asks for it
 
     def fetched() -> int:
-        n = len(fetch_champions(MODEL_NAMES, i.runlog, i.shelf))
+        i.scorer.refresh()
+        n = len(fetch_champions(MODEL_NAMES, i.runlog, i.shelf, broken=i.scorer.failures))
         i.scorer.refresh()
         return n
 
