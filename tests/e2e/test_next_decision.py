@@ -61,8 +61,9 @@ def test_an_event_is_seen_by_the_very_next_decision_1000_times_of_1000(
 ) -> None:
     """The projector runs now and then, so that the store is fresh, stale and empty in turn; the decision never is."""
     redis_url = request.getfixturevalue("redis_url") if store == "redis" else None
+    project_name = request.getfixturevalue("redis_project") if store == "redis" else "opportune"
     ledger, clock = SqlLedger(f"sqlite:///{tmp_path}/ledger.db"), WallClock()
-    features = FeastFeatures(tmp_path, redis_url)
+    features = FeastFeatures(tmp_path, redis_url, project_name)
     desk = desk_of(playbook_of(tmp_path / "playbook", PLAYBOOK), ledger, clock, features)
     draw = random.Random(7)
     views: dict[str, int] = {}

@@ -20,6 +20,7 @@ from opportune.api.problems import Refusal, bad
 from opportune.decision.record import decision_to_dict
 from opportune.domain.decisions import Ask, Decision
 from opportune.flows.decide import AskRefused
+from opportune.playbook.load import SCORES
 from opportune.ports import Unavailable
 
 #: One commit holds at most this many asks.
@@ -150,6 +151,10 @@ class DecisionRoutes:
             not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names)
         ):
             raise bad("models", "wrong_type", 'models must be a list of names like ["purchase"]; leave it out for all')
+        unknown = sorted(set(names or ()) - SCORES)
+        if unknown:
+            known_names = ", ".join(sorted(SCORES))
+            raise bad("models", "unknown_model", f"there is no model {unknown[0]!r}; there are: {known_names}")
         at = read_past(data.get("at"), self.parts.clock.now(), "at")
         explain = read_flag(data.get("explain"), "explain")
         score = self.parts.flows.score

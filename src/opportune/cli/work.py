@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opportune.wiring import Installation
 
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
-LANES = (("fire", "deliver"), ("project",), ("archive", "publish", "fetch"))
+LANES = (("fire", "deliver"), ("project",), ("archive", "publish", "fetch", "forget"))
 
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
@@ -54,6 +54,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.deliver import deliver
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.fire import fire
+    from opportune.flows.forget import forget_answers
     from opportune.flows.project import project
     from opportune.flows.publish import archive_events, publish_decisions
     from opportune.flows.work import Duty, Worker
@@ -78,6 +79,7 @@ def worker_of(installation: "Installation") -> "Worker":
             "project": Duty(lambda: project(i.ledger, i.features, i.clock, i.owner), every_s=0.05),
             "archive": Duty(lambda: archive_events(i.ledger, i.archive, i.clock, i.owner), every_s=30.0),
             "publish": Duty(lambda: publish_decisions(i.ledger, i.runlog, i.clock, i.owner, i.desk.unit), every_s=30.0),
+            "forget": Duty(lambda: forget_answers(i.ledger, i.clock), every_s=3600.0),
             "fetch": Duty(fetched, every_s=5.0),
         }
     )
