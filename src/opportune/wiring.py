@@ -4,11 +4,12 @@ import os
 import secrets
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
 from opportune import __version__
+from opportune.domain.events import DeadLetter, Event
 from opportune.flows.desk import Desk
 from opportune.flows.scoring import Scorer
 from opportune.playbook.load import Playbook, load
@@ -119,6 +120,24 @@ class Installation:
         from opportune.adapters.parquet_archive import ParquetArchive
 
         return ParquetArchive(self.home)
+
+    def read_events(
+        self, file: Path, form: str, mapping: Path | None
+    ) -> Iterator[tuple[list[Event], list[DeadLetter]]]:
+        """Batches of events and dead letters of one file, in bounded memory.
+
+        `mapping` null: `form` is `segment` or `retail`; else the file of the column mapping.
+        Raises OSError, ValueError (PlaybookInvalid for a mapping that cannot be used).
+        """
+        now = self.clock.now()
+        if mapping is not None:
+            from opportune.adapters.mapped_files import read_mapped
+            from opportune.playbook.mapping import read_mapping
+
+            return read_mapped(file, read_mapping(mapping), now)
+        from opportune.adapters import retail_files, segment_files
+
+        return retail_files.read_retail(file, now) if form == "retail" else segment_files.read_segment(file, now)
 
     @cached_property
     def offline(self) -> OfflineFeatures:

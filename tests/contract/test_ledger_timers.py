@@ -114,3 +114,12 @@ def test_concurrent_claims_share_the_timers_out(open_ledger: Callable[[], Ledger
     with ThreadPoolExecutor(4) as pool:
         taken = [key for share in pool.map(worker, range(4)) for key in share]
     assert sorted(taken) == sorted(f"k{n}" for n in range(200))
+
+
+def test_next_due_is_the_earliest_pending_timer(ledger: Ledger) -> None:
+    """Leased ones count; null when nothing is waiting."""
+    with ledger.begin() as work:
+        assert work.timers.next_due() is None
+        work.timers.arm([a_timer("k1", minutes=9), a_timer("k2", minutes=2)])
+        work.timers.claim(at(5), 9, at(10), "w1")
+        assert work.timers.next_due() == at(2)

@@ -106,3 +106,8 @@ class MemoryTimers:
     def pending(self) -> int:
         """Timers in the hot table."""
         return len(self._work.rows("timers"))
+
+    def next_due(self) -> datetime | None:
+        """When the earliest pending timer is due; null: nothing is waiting."""
+        found = min((row[_DUE_AT] for row in self._work.rows("timers").values()), default=None)
+        return None if found is None else from_us(found)

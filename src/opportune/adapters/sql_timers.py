@@ -74,6 +74,7 @@ _FIRED = (
     .order_by(_history.at, _history.seq)
 )
 _PENDING = select(func.count()).select_from(tables.timers)
+_NEXT_DUE = select(func.min(tables.timers.c.due_at))
 _DROP_OF = delete(tables.timers).where(_timers.customer_id == bindparam("gone"))
 _HISTORY_INTO = (
     update(tables.timer_history).where(_history.customer_id == bindparam("gone")).values(customer_id=bindparam("into"))
@@ -177,3 +178,8 @@ class SqlTimers:
     def pending(self) -> int:
         """Timers in the hot table."""
         return int(self._work.fetch(_PENDING)[0][0])
+
+    def next_due(self) -> datetime | None:
+        """When the earliest pending timer is due; null: nothing is waiting."""
+        found = self._work.fetch(_NEXT_DUE)[0][0]
+        return None if found is None else from_us(found)

@@ -9,6 +9,7 @@ import click
 #: name -> module of opportune.cli that defines `command`; the first six are what a newcomer needs.
 COMMANDS = {
     "demo": "demo",
+    "init": "init",
     "serve": "serve",
     "ingest": "ingest",
     "check": "check",
@@ -18,11 +19,14 @@ COMMANDS = {
     "models": "models",
     "decide": "decide",
     "publish": "publish",
+    "report": "report",
     "events": "events",
+    "doctor": "doctor",
 }
 #: One line each, so that --help imports nothing.
 SUMMARIES = {
     "demo": "A whole sample shop: events, features, model, decisions, server.",
+    "init": "Write a small playbook to edit, or propose one for a file.",
     "serve": "Serve the HTTP API, with the worker beside it.",
     "ingest": "Import event files.",
     "check": "Check a playbook; all problems at once.",
@@ -32,7 +36,9 @@ SUMMARIES = {
     "models": "List, promote, roll back models.",
     "decide": "Decide for every customer as of an instant, into a file.",
     "publish": "Move new events to the archive and decisions to MLflow.",
+    "report": "What campaigns did, and why people did not hear.",
     "events": "Look at the newest events and dead letters.",
+    "doctor": "Find what is wrong with this installation.",
 }
 EPILOG = "Start with:  opportune demo     Settings are environment variables OPPORTUNE_*; see docs/operations.md."
 

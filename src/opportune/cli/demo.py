@@ -126,7 +126,7 @@ def story(url: str, ids: list[str]) -> str:
     """One decision, asked for over HTTP, told in words: of the customers asked dry, the first worth a message."""
     import httpx
 
-    from opportune.cli.explain import in_words
+    from opportune.flows.tell import in_words
 
     dry = httpx.post(
         f"{url}/v1/decisions/batch", json={"customers": [{"customer_id": c} for c in ids], "dry_run": True}, timeout=60

@@ -13,21 +13,33 @@ if TYPE_CHECKING:
     from opportune.wiring import Installation
 
 
-@click.command("ingest", epilog="Example:  opportune ingest orders.parquet --format retail")
+@click.command("ingest", epilog="Example:  opportune ingest orders.csv --map orders.yaml")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--format",
     "form",
     type=click.Choice(["segment", "retail"]),
-    required=True,
+    default=None,
     help="segment: JSON lines in the shape of batch items; retail: Parquet or CSV of invoice lines.",
 )
+@click.option(
+    "--map",
+    "mapping",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="A YAML file that says which column is what, for any CSV, JSON lines or Parquet (docs/first-hour.md).",
+)
 @json_option
-def command(files: tuple[Path, ...], form: str, as_json: bool) -> None:
+def command(files: tuple[Path, ...], form: str | None, mapping: Path | None, as_json: bool) -> None:
     """Import events. Importing the same file again stores nothing twice; imports never fire triggers."""
     from opportune.wiring import Installation
 
-    report = ingest_files(Installation(), files, form)
+    if (form is None) == (mapping is None):
+        raise click.UsageError(
+            "say how to read the files: --format segment, --format retail, or --map MAPPING.yaml "
+            "(`opportune init --from FILE` proposes one)"
+        )
+    report = ingest_files(Installation(), files, form or "", mapping)
     words = (
         f"{report['n_read']:,} events read: {report['n_accepted']:,} stored, {report['n_duplicate']:,} known already, "
         f"{report['n_refused']:,} refused" + (" (see: opportune events dead-letters)" if report["n_refused"] else "")
@@ -37,12 +49,11 @@ def command(files: tuple[Path, ...], form: str, as_json: bool) -> None:
         raise click.ClickException(f"nothing in there could be read as {form}: see opportune events dead-letters")
 
 
-def ingest_files(installation: "Installation", files: tuple[Path, ...], form: str) -> dict[str, int]:
+def ingest_files(
+    installation: "Installation", files: tuple[Path, ...], form: str, mapping: Path | None = None
+) -> dict[str, int]:
     """Import files into an installation, with progress; returns counts of events."""
-    from opportune.adapters import retail_files, segment_files
-
-    read = retail_files.read_retail if form == "retail" else segment_files.read_segment
-    batches = (batch for file in files for batch in read(file, installation.clock.now()))
+    batches = (batch for file in files for batch in installation.read_events(file, form, mapping))
     return ingest_batches(installation, batches, counter("events"))
 
 
@@ -52,15 +63,7 @@ def ingest_batches(
     count: Callable[[int], None],
 ) -> dict[str, int]:
     """Import batches of events and dead letters; returns counts of events."""
-    from opportune.flows.ingest import ingest
+    from opportune.flows.take_in import take_in
 
     i = installation
-    report = {"n_read": 0, "n_accepted": 0, "n_duplicate": 0, "n_refused": 0}
-    for events, letters in batches:
-        done = ingest(events, letters, i.ledger, i.playbook, i.clock)
-        report["n_read"] += len(events) + len(letters)
-        report["n_accepted"] += done.n_accepted
-        report["n_duplicate"] += done.n_duplicate
-        report["n_refused"] += len(letters)
-        count(report["n_read"])
-    return report
+    return take_in(batches, i.ledger, i.playbook, i.clock, count)

@@ -51,6 +51,8 @@ def command(once: bool) -> None:
 
 def worker_of(installation: "Installation") -> "Worker":
     """The duties of a worker over one installation, the urgent ones first."""
+    from opportune.adapters.system_clock import WallClock
+    from opportune.flows.beat import beat
     from opportune.flows.deliver import deliver
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.fire import fire
@@ -81,6 +83,7 @@ def worker_of(installation: "Installation") -> "Worker":
             "publish": Duty(lambda: publish_decisions(i.ledger, i.runlog, i.clock, i.owner, i.desk.unit), every_s=30.0),
             "forget": Duty(lambda: forget_answers(i.ledger, i.clock), every_s=3600.0),
             "fetch": Duty(fetched, every_s=5.0),
+            "beat": Duty(lambda: beat(i.ledger, WallClock(), i.owner), every_s=15.0),
         }
     )
 

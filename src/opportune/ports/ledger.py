@@ -129,6 +129,9 @@ class Timers(Protocol):
         ...
 
     def pending(self) -> int: ...
+    def next_due(self) -> datetime | None:
+        """When the earliest pending timer is due, leased ones included; null: nothing is waiting."""
+        ...
 
 
 class Sends(Protocol):

@@ -1,0 +1,308 @@
+"""A sandbox for your own tests: a playbook, a ledger in memory, and a clock that only you move.
+
+    with opportune.sandbox(playbook="my-playbook/") as o:
+        o.identify("c1", email="ada@example.org", timezone="Europe/London")
+        o.track("c1", "Product Added", cart_id="k1", price=40, quantity=1)
+        o.advance("1h")
+        assert [m.campaign for m in o.messages] == ["cart_reminder"]
+
+No server and no disk; nothing outlives the block. There are no models, so scores are missing unless a test has none
+to read. Timers fire and messages leave at their own instants while the clock passes them.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from opportune import __version__
+from opportune.adapters.memory_features import MemoryFeatures
+from opportune.adapters.memory_ledger import MemoryLedger
+from opportune.adapters.system_clock import FixedClock
+from opportune.decision import record
+from opportune.domain.decisions import Ask, Decision
+from opportune.domain.envelopes import Reading, read_envelope
+from opportune.domain.events import EventKind, Origin
+from opportune.domain.instants import format_instant, parse_instant
+from opportune.domain.messages import Deliver, Send
+from opportune.domain.refusals import Refused
+from opportune.flows import consent as consents
+from opportune.flows.decide import AskRefused, decide
+from opportune.flows.deliver import deliver, report_status
+from opportune.flows.desk import Desk
+from opportune.flows.fire import fire
+from opportune.flows.ingest import ingest
+from opportune.flows.lookup import stored
+from opportune.flows.profile import profile
+from opportune.flows.project import project
+from opportune.flows.scoring import Scorer
+from opportune.playbook.load import Playbook, load, load_files
+from opportune.playbook.schema import parse_duration
+from opportune.ports import ModelFiles
+
+#: Where the clock of a sandbox stands at first: a Monday, noon UTC.
+START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+_OWNER = "sandbox"
+_ROUNDS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message the service handed over. `content` holds subject, body, cta; `reasons` why it was chosen."""
+
+    customer_id: str
+    campaign: str
+    trigger: str
+    channel: str
+    variant: str | None
+    at: datetime
+    content: Mapping[str, Any]
+    reasons: tuple[str, ...]
+    message_id: str
+    decision_id: str
+
+
+class Sandbox:
+    """One small Opportune. Events count as live, at the sandbox's own now unless `at` says otherwise.
+
+    Every method that takes an event raises ValueError, naming the field, for what the HTTP door would refuse.
+    """
+
+    def __init__(self, playbook: Playbook, at: datetime) -> None:
+        self._clock = FixedClock(at)
+        self._numbers = itertools.count(1)
+        self._messages: list[Message] = []
+        self.playbook = playbook
+        self._desk = Desk(
+            ledger=MemoryLedger(),
+            features=MemoryFeatures(),
+            scorer=Scorer(_NoModels(), ()),
+            playbook=playbook,
+            clock=self._clock,
+            secret=b"sandbox",
+            code_version=__version__,
+            new_id=lambda: f"d-{next(self._numbers)}",
+        )
+        with self._desk.ledger.begin() as uow:
+            uow.playbooks.put(playbook.hash, playbook.source, at)
+
+    @property
+    def now(self) -> datetime:
+        """Where the clock stands, aware UTC."""
+        return self._clock.now()
+
+    @property
+    def messages(self) -> list[Message]:
+        """What has been handed over so far, oldest first."""
+        return list(self._messages)
+
+    def identify(self, user_id: str, /, *, anonymous_id: str | None = None, at: Any = None, **traits: Any) -> None:
+        """Set traits of a customer, `email`, `timezone`, `is_test` among them; with `anonymous_id`, join the two."""
+        self._take({"userId": user_id, "anonymousId": anonymous_id, "traits": traits}, EventKind.IDENTIFY, at)
+
+    def track(self, user_id: str | None, event: str, /, *, at: Any = None, **properties: Any) -> None:
+        """An event of a customer, with its properties. `properties={...}` gives names that are no Python names."""
+        self._take({"userId": user_id, "event": event, "properties": _spread(properties)}, EventKind.TRACK, at)
+
+    def page(self, user_id: str, name: str | None = None, /, *, at: Any = None, **properties: Any) -> None:
+        """A page view."""
+        self._take({"userId": user_id, "name": name, "properties": _spread(properties)}, EventKind.PAGE, at)
+
+    def alias(self, user_id: str, previous_id: str, /, *, at: Any = None) -> None:
+        """Merge the history of `previous_id` into `user_id`."""
+        self._take({"userId": user_id, "previousId": previous_id}, EventKind.ALIAS, at)
+
+    def send(self, envelope: Mapping[str, Any]) -> None:
+        """Any event in the shape of a batch item: `type`, `userId`, `event`, `properties`, `timestamp`..."""
+        self._take(dict(envelope), None, None)
+
+    def consent(self, user_id: str, channel: str, state: str, *, topic: str = "*") -> None:
+        """What a customer allows: `in` or `out`, on a channel (or `*`, or `profiling`) and topic."""
+        if state not in ("in", "out"):
+            raise ValueError(f"state is 'in' or 'out', not {state!r}")
+        consents.put(
+            customer_id=user_id,
+            channel=channel,
+            topic=topic,
+            state=state,
+            source="sandbox",
+            at=None,
+            ledger=self._desk.ledger,
+            clock=self._clock,
+        )
+
+    def decide(
+        self,
+        customer_id: str,
+        trigger: str | None = None,
+        *,
+        channels: Sequence[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+        max_messages: int | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Ask for a decision, as `POST /v1/decisions` does; the answer has the same shape. Raises ValueError."""
+        ask = Ask(
+            customer_id=customer_id,
+            trigger=trigger,
+            channels=tuple(channels) if channels is not None else None,
+            context=dict(context or {}),
+            max_messages=max_messages,
+            deliver=Deliver.CALLER,
+            dry_run=dry_run,
+        )
+        answer = decide([ask], self._desk)[0]
+        if isinstance(answer, AskRefused):
+            raise ValueError(answer.message)
+        assert isinstance(answer, Decision)  # only a firing can be withdrawn
+        return record.decision_to_dict(answer)
+
+    def status(self, message_id: str, status: str, *, reason: str | None = None) -> None:
+        """What became of a message: sent, not_sent, delivered, opened, clicked... KeyError: no such message."""
+        report_status(message_id, status, None, reason, self._desk.ledger, self._clock)
+        self._settle()
+
+    def explain(self, decision_id: str) -> dict[str, Any]:
+        """A past decision with its whole trace. Raises KeyError when there is none."""
+        found = stored(decision_id, self._desk.ledger, explain=True)
+        if found is None:
+            raise KeyError(decision_id)
+        return found
+
+    def customer(self, customer_id: str) -> dict[str, Any]:
+        """Traits, consent, features now, sends, timers, as `GET /v1/customers/{id}`. KeyError: nobody by that name."""
+        found = profile(customer_id, self._desk)
+        if found is None:
+            raise KeyError(customer_id)
+        return found
+
+    def decisions(self, customer_id: str | None = None) -> list[str]:
+        """The newest decisions, at most 100, as sentences; their ids are in `explain` and `messages`."""
+        with self._desk.ledger.read() as uow:
+            rows = uow.decisions.newest(customer_id, 100)
+        return [f"{r.decision_id} {r.customer_id}: {record.decision_from_json(r.decision).summary}" for r in rows]
+
+    def advance(self, by: str | timedelta | datetime) -> datetime:
+        """Move the clock by a duration (`"1h"`, a timedelta) or to an instant; what is due on the way happens on time.
+
+        Returns the new now. Raises ValueError for a duration that cannot be read, or for going back.
+        """
+        target = by.astimezone(UTC) if isinstance(by, datetime) else self.now + _duration(by)
+        if target < self.now:
+            raise ValueError(f"the clock only moves forward: it stands at {format_instant(self.now)}")
+        for _ in range(_ROUNDS):
+            at = self._next_at()
+            if at is None or at > target:
+                break
+            self._clock.advance(max(at, self.now))
+            self._settle()
+        else:
+            raise RuntimeError(f"more than {_ROUNDS} things were due before {format_instant(target)}: advance less")
+        self._clock.advance(target)
+        self._settle()
+        return target
+
+    def _take(self, item: dict[str, Any], kind: EventKind | None, at: Any) -> None:
+        if at is not None:
+            item["timestamp"] = at.isoformat() if isinstance(at, datetime) else at
+        reading = Reading(
+            received_at=self.now, origin=Origin.LIVE, new_id=lambda: f"e-{next(self._numbers)}", retention=None
+        )
+        try:
+            event = read_envelope(item, reading, kind)
+        except Refused as refused:
+            raise ValueError(refused.message) from None
+        ingest([event], (), self._desk.ledger, self.playbook, self._clock)
+        self._settle()
+
+    def _next_at(self) -> datetime | None:
+        """The next instant at which a timer is due or a booked message leaves; null: nothing is waiting."""
+        with self._desk.ledger.read() as uow:
+            timer = uow.timers.next_due()
+            booked = uow.sends.due(datetime.max.replace(tzinfo=UTC), 1, Deliver.SERVICE.value)
+        waiting = [at for at in (timer, booked[0].send_at if booked else None) if at is not None]
+        return min(waiting, default=None)
+
+    def _settle(self) -> None:
+        """Everything that is due now, until nothing is."""
+        desk = self._desk
+        while True:
+            fired = fire(desk, _OWNER)
+            handed = deliver(desk.ledger, self.playbook, self, self._clock)
+            if not fired.n_claimed and not handed.n_claimed:
+                break
+        while project(desk.ledger, desk.features, self._clock, _OWNER):
+            continue
+        left = self._next_at()
+        if left is not None and left <= self.now:
+            raise RuntimeError(
+                f"something due at {format_instant(left)} could not be decided: see the log of this test"
+            )
+
+    def deliver(self, sends: Sequence[Send], at: datetime) -> None:
+        """The sandbox is its own courier: handed-over messages join `messages`."""
+        self._messages += [
+            Message(
+                customer_id=s.customer_id,
+                campaign=s.campaign,
+                trigger=s.trigger,
+                channel=s.channel,
+                variant=s.variant,
+                at=at,
+                content=s.payload.get("content", {}),
+                reasons=tuple(s.payload.get("reasons", ())),
+                message_id=s.message_id,
+                decision_id=s.decision_id,
+            )
+            for s in sends
+        ]
+
+
+@contextmanager
+def sandbox(playbook: str | Path | None = None, *, at: datetime | str = START) -> Iterator[Sandbox]:
+    """A sandbox over a playbook: a folder or file, or the YAML itself (a text of several lines); null: the default one.
+
+    `at`: where the clock stands at first. Raises PlaybookInvalid with every problem, ValueError for a naive `at`.
+    """
+    start = parse_instant(at) if isinstance(at, str) else at
+    if start.tzinfo is None:
+        raise ValueError(f"at {start!r} has no zone: give it one, like datetime(2026, 1, 5, 12, tzinfo=UTC)")
+    yield Sandbox(_read(playbook), start.astimezone(UTC))
+
+
+def _read(playbook: str | Path | None) -> Playbook:
+    if isinstance(playbook, str) and "\n" in playbook:
+        return load_files({"playbook": playbook.encode()})
+    return load(None if playbook is None else Path(playbook))
+
+
+def _duration(by: str | timedelta) -> timedelta:
+    found = parse_duration(by)
+    if not isinstance(found, timedelta):
+        raise ValueError(f"{by!r} is no duration: write it like '1h', or give a timedelta")
+    return found
+
+
+def _spread(properties: dict[str, Any]) -> dict[str, Any]:
+    """Keyword properties, with those of a `properties` dictionary among them."""
+    named = properties.pop("properties", None)
+    if named is None:
+        return properties
+    if not isinstance(named, Mapping):
+        raise ValueError(f"properties must be a dictionary, not {type(named).__name__}")
+    return {**named, **properties}
+
+
+class _NoModels:
+    """A shelf on which nothing stands."""
+
+    def stamp(self, name: str) -> str | None:
+        """Null: none."""
+        return None
+
+    def load(self, name: str) -> ModelFiles:
+        """Raises FileNotFoundError."""
+        raise FileNotFoundError(f"a sandbox has no model {name}")
