@@ -33,7 +33,7 @@ def test_it_runs_and_leaves_nothing_behind(path: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("OPPORTUNE_HOME", str(tmp_path / "unused"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = path.read_bytes()
-    NotebookClient(nbformat.read(path, 4), timeout=300, kernel_name="python3", cwd=str(tmp_path)).execute()
+    before, where = path.read_bytes(), {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(nbformat.read(path, 4), timeout=300, kernel_name="python3", resources=where).execute()
     assert path.read_bytes() == before
     assert not (tmp_path / "unused").exists()
