@@ -9,7 +9,7 @@ from tests.contract.ledger_samples import a_timer
 
 from opportune.adapters.system_clock import FixedClock, WallClock
 from opportune.cli import doctor, main
-from opportune.cli.work import worker_of
+from opportune.cli.work import LANES, worker_of
 from opportune.flows.beat import beat
 from opportune.settings import Settings
 from opportune.wiring import Installation
@@ -91,8 +91,10 @@ def test_a_worker_that_fell_silent_and_timers_nobody_fires_are_failures(home: Pa
 
 
 def test_a_worker_beats_as_one_of_its_duties(home: Path) -> None:
-    """Whatever clock decides, the heartbeat is in real time."""
+    """Whatever clock decides, the heartbeat is in real time; and no duty is left out of the lanes that run."""
     i = Installation(Settings(home=home), FixedClock(datetime(2020, 1, 1, tzinfo=UTC)))
-    worker_of(i).duties["beat"].run()
+    duties = worker_of(i).duties
+    duties["beat"].run()
+    assert sorted(name for lane in LANES for name in lane) == sorted(duties)
     assert doctor.worker(i).state == "ok"
     i.close()

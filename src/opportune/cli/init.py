@@ -48,7 +48,7 @@ def command(folder: Path, file: Path | None, as_json: bool) -> None:
 
 def propose_for(file: Path) -> "Proposal":
     """Look at the first rows of a file and propose. Raises ValueError, OSError."""
-    from opportune.adapters.mapped_files import delimiter_of, rows_of
+    from opportune.adapters.table_rows import delimiter_of, rows_of
     from opportune.domain.refusals import Refused
     from opportune.playbook.columns import look
     from opportune.playbook.propose import propose

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from opportune.cli.printing import json_option, result
+from opportune.cli.printing import instant, json_option, result
 
 _COLUMNS = {
     "campaign": "campaign",
@@ -29,13 +29,12 @@ _COLUMNS = {
 @json_option
 def command(since: str | None, until: str | None, markdown: bool, as_json: bool) -> None:
     """What campaigns did, and why people did not hear, with definitions beside the figures."""
-    from opportune.domain.instants import parse_instant
     from opportune.flows.report import campaign_report
     from opportune.wiring import Installation
 
     i = Installation()
-    end = parse_instant(until) if until else i.clock.now()
-    start = parse_instant(since) if since else end - timedelta(days=30)
+    end = instant(until, "--until") or i.clock.now()
+    start = instant(since, "--since") or end - timedelta(days=30)
     found = campaign_report(start, end, i.ledger, i.playbook, i.clock)
     result(found, as_markdown(found) if markdown else as_text(found), as_json)
 

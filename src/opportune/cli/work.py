@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opportune.wiring import Installation
 
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
-LANES = (("fire", "deliver"), ("project",), ("archive", "publish", "fetch", "forget"))
+LANES = (("beat", "fire", "deliver"), ("project",), ("archive", "publish", "fetch", "forget"))
 
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")

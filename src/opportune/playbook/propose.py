@@ -247,9 +247,7 @@ def _notes(
     if named:
         unknown = [value for value, ours in events.items() if ours is None]
         if unknown:
-            notes.append(
-                f"{len(unknown)} event name(s) mean nothing to us and are kept: {', '.join(unknown[:5])}"
-            )
+            notes.append(f"{len(unknown)} event name(s) mean nothing to us and are kept: {', '.join(unknown[:5])}")
     if "Order Completed" in known:
         notes.append("goal proposed: order (Order Completed); models and ranking need it")
     else:
@@ -260,7 +258,5 @@ def _notes(
     else:
         notes.append("reach: no address in this file, so no e-mail or SMS can leave: send traits (email) with identify")
     if "timezone" not in traits:
-        notes.append(
-            "reach: no time zone in this file, so quiet hours hold in every zone: send the trait `timezone`"
-        )
+        notes.append("reach: no time zone in this file, so quiet hours hold in every zone: send the trait `timezone`")
     return notes
