@@ -15,24 +15,28 @@ from opportune.decision.trace import Trace
 from opportune.decision.withhold import withhold
 from opportune.domain.decisions import Case, Decision
 from opportune.playbook.load import Playbook
+from opportune.playbook.vary import overridden
 
 
-def decide(case: Case, playbook: Playbook) -> Decision:
+def decide(case: Case, playbook: Playbook, trace: Trace | None = None) -> Decision:
     """Choose what to say to one customer now, and say why not to all the rest.
 
-    Pure: same case and playbook, same decision. The moment is `case.now`; the draw is `case.seed`.
+    Pure: same case and playbook, same decision. The moment is `case.now`; the draw is `case.seed`. `playbook` is the
+    base; what the customer's variations change is applied here. `trace`: one to look into afterwards.
     """
+    playbook = overridden(playbook, case.assignments)
     case = respect_profiling(case, playbook)
-    trace = Trace()
+    trace = Trace() if trace is None else trace
+    keep = trace.keep
     chosen: list[Choice] = []
-    candidates = trace.keep(nominate(case, playbook))
-    candidates = trace.keep(qualify(candidates, case, playbook))  # dates, conditions, cool-down, suppression, consent
+    candidates = keep("nominate", nominate(case, playbook))
+    candidates = keep("qualify", qualify(candidates, case, playbook))  # dates, conditions, cool-down, consent
     for rank in ranks(case, playbook):
-        candidates = trace.keep(place(candidates, case, playbook, chosen))  # quiet hours, expiry AND caps at that slot
-        candidates = trace.keep(appraise(candidates, case, playbook))  # minor units of currency; best first
-        candidates = trace.keep(render(candidates, case, playbook))  # a body that fails is out, the next moves up
+        candidates = keep("place", place(candidates, case, playbook, chosen), rank)  # quiet hours, expiry, caps there
+        candidates = keep("appraise", appraise(candidates, case, playbook), rank)  # minor units of currency; best first
+        candidates = keep("render", render(candidates, case, playbook), rank)  # a failing body is out, the next is up
         choice, left = choose(candidates, rank, case, playbook)  # one draw over feasible (candidate, slot) and nothing
-        candidates = trace.keep(left)
+        candidates = keep("choose", left, rank)
         if choice is None:
             break
         chosen.append(choice)

@@ -105,8 +105,9 @@ def score_to_dict(score: Score) -> dict[str, Any]:
     }
 
 
-def send_of(decision: Decision, message: Message, ask: Ask) -> Send:
-    """The reservation of a chosen message, with all a courier needs in its payload."""
+def send_of(decision: Decision, message: Message, ask: Ask, assignments: Mapping[str, str] | None = None) -> Send:
+    """The reservation of a chosen message, with all a courier needs in its payload, and the customer's assignments
+    when there are any: at hand-off the same variation's caps and quiet hours are asked again."""
     firing = ask.firing
     return Send(
         message_id=message.message_id,
@@ -138,6 +139,7 @@ def send_of(decision: Decision, message: Message, ask: Ask) -> Send:
             "summary": decision.summary,
             "event": dict(firing.properties) if firing is not None else {},
             "context": dict(ask.context),
+            **({"assignments": dict(assignments)} if assignments else {}),
         },
         trigger_key=firing.key if firing is not None else None,
     )

@@ -1,30 +1,53 @@
-"""The trace: what each stage removed and drew, and the decision that comes of it."""
+"""The trace: what each stage kept, removed and drew, and the decision that comes of it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 from opportune.decision.candidate import Candidate, Choice, Sifted
+from opportune.decision.exposures import exposures_of
 from opportune.decision.summary import summarise
 from opportune.domain.decisions import Case, Decision, Message, Mode, RankDraw, Removal
 from opportune.domain.instants import from_us, to_us
 from opportune.playbook.load import Playbook
 
 
+class Step(NamedTuple):
+    """One stage at one rank (0: before ranks): what went on, what did not, and when it ended by the trace's watch."""
+
+    stage: str
+    rank: int
+    kept: list[Candidate]
+    removed: list[Removal]
+    ended_ns: int
+
+
+def _no_watch() -> int:
+    return 0
+
+
 class Trace:
-    """Collects removals and draws, in the order they happened."""
+    """Collects what happened, in the order it happened. `watch`: nanoseconds on any clock that goes forward; without
+    one nothing is timed (deciding needs no clock, looking closely at a decision does)."""
 
-    __slots__ = ("draws", "removed")
+    __slots__ = ("draws", "removed", "steps", "watch")
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Callable[[], int] = _no_watch) -> None:
+        self.watch = watch
         self.removed: list[Removal] = []
         self.draws: list[RankDraw] = []
+        self.steps: list[Step] = []
 
-    def keep(self, sifted: Sifted) -> list[Candidate]:
-        """Note what was removed and drawn; the candidates that go on."""
+    def keep(self, stage: str, sifted: Sifted, rank: int = 0) -> list[Candidate]:
+        """Note what a stage removed and drew; the candidates that go on."""
         self.removed += sifted.removed
         self.draws += sifted.draws
+        self.steps.append(Step(stage, rank, sifted.kept, sifted.removed, self.watch()))
         return sifted.kept
 
     def decision(self, withheld: tuple[list[Choice], list[Removal]], case: Case, playbook: Playbook) -> Decision:
         """The finished decision. `nothing_probability` is that of rank 1: that no message at all goes."""
         chosen, held = withheld
+        self.steps.append(Step("withhold", 0, [c.candidate for c in chosen if not c.is_virtual], held, self.watch()))
         messages = tuple([message_of(choice, case) for choice in chosen])
         removed = (*self.removed, *held)
         first = next((draw for draw in self.draws if draw.rank == 1), None)
@@ -43,6 +66,7 @@ class Trace:
             removed=removed,
             nothing_probability=1.0 if first is None else first.probabilities.get("nothing", 0.0),
             draws=tuple(self.draws),
+            exposures=exposures_of(self.steps, chosen, case, playbook) if case.assignments else (),
         )
 
 

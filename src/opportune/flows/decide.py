@@ -12,6 +12,7 @@ from opportune.domain.customers import Consent, Customer
 from opportune.domain.decisions import Ask, Case, Decision, Mode, Reason, Score, StoredDecision, Value
 from opportune.domain.messages import Deliver, Send
 from opportune.domain.timers import Timer, TimerFate
+from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import past_of
@@ -186,7 +187,7 @@ class _Room:
         decision = choose(case, self.desk.playbook)
         if not ask.dry_run:
             self.decided.append((ask, case, decision))
-            booked = [record.send_of(decision, message, ask) for message in decision.messages]
+            booked = [record.send_of(decision, message, ask, case.assignments) for message in decision.messages]
             self.sends.setdefault(ask.customer_id, []).extend(booked)
             if ask.firing is not None:
                 self.fired.append((timer_of(ask), fate_of(decision, ask)))
@@ -198,7 +199,7 @@ class _Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
-        sends = [record.send_of(d, m, ask) for ask, _, d in self.decided for m in d.messages]
+        sends = [record.send_of(d, m, ask, c.assignments) for ask, c, d in self.decided for m in d.messages]
         if sends:
             uow.sends.reserve(sends)
         deliveries = [
@@ -243,6 +244,8 @@ def case_of(
 ) -> Case:
     """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores."""
     decision_id = desk.new_id() if ask.firing is None else firing_id(ask)
+    unit = desk.unit(customer.customer_id)
+    env = {"features": reading.values, "traits": customer.traits}
     return Case(
         decision_id=decision_id,
         ask=ask,
@@ -257,7 +260,8 @@ def case_of(
         scores=reading.scores if Standing(consents).may_profile(desk.playbook.spec.consent) else {},
         consents=tuple(consents),
         sends=tuple(sends),
-        unit=desk.unit(customer.customer_id),
+        unit=unit,
+        assignments=assign(unit, now, customer.is_test, env, desk.playbook),
     )
 
 

@@ -13,6 +13,7 @@ from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.desk import horizon_start
 from opportune.flows.sent import append_own, commit_sent, own_event
 from opportune.playbook.load import Playbook
+from opportune.playbook.vary import overridden
 from opportune.ports import Clock, Courier, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
 
 LEASE = timedelta(seconds=60)
@@ -98,7 +99,8 @@ def ask_again(
             continue
         who = customers.get(send.customer_id) or Customer(customer_id=send.customer_id)
         others = [s for s in logs.get(send.customer_id, ()) if s.message_id != message_id]
-        verdict = recheck(send, now, who, consents.get(send.customer_id, ()), others, playbook)
+        mine = overridden(playbook, send.payload.get("assignments", {}))  # as it was decided, if it still runs
+        verdict = recheck(send, now, who, consents.get(send.customer_id, ()), others, mine)
         if isinstance(verdict, Reason):
             uow.sends.move(message_id, SendState.RELEASED, now, verdict)
             released[message_id] = verdict

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from opportune.flows.scoring import Scorer
 from opportune.playbook.load import Playbook
+from opportune.playbook.vary import variants_of
 from opportune.ports import Clock, FeatureStore, Ledger
 
 
@@ -32,8 +33,20 @@ class Desk:
         return hmac.digest(self.secret, b"unit:" + customer_id.encode(), "sha256").hex()[:24]
 
 
+#: Looking back per playbook hash: worked out once, asked in every decision.
+_LOOK_BACK: dict[str, timedelta] = {}
+
+
 def look_back(playbook: Playbook) -> timedelta:
-    """How far back sends can matter: the longest cap window, spacing or cool-down, and a day for zones."""
+    """How far back sends can matter under any variation: the longest cap window, spacing or cool-down, and a day for
+    zones."""
+    found = _LOOK_BACK.get(playbook.hash)
+    if found is None:
+        found = _LOOK_BACK[playbook.hash] = max(_longest(varied) for varied in variants_of(playbook))
+    return found
+
+
+def _longest(playbook: Playbook) -> timedelta:
     spans = [timedelta(days=1)]
     for cap in playbook.spec.caps.values():
         calendar = {"day": 1, "week": 7, "month": 31}.get(cap.calendar or "", 0)

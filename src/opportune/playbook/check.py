@@ -43,6 +43,7 @@ def check(folder: File | None) -> Checked:
         "caps": len(spec.caps),
         "goals": len(spec.goals),
         "topics": len(spec.topics),
+        **({"experiments": len(spec.experiments)} if spec.experiments else {}),
     }
     return Checked((), playbook.warnings, counts, playbook)
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from opportune.features.catalog import FEATURES
 from opportune.playbook.conditions import Condition, Names, compile_condition
 from opportune.playbook.lines import Path, Place, YamlInvalid, read_yaml
+from opportune.playbook.overrides import errors_in_experiments
 from opportune.playbook.problems import PlaybookInvalid, Problem
 from opportune.playbook.references import NAMED, conditions_of, errors_in, errors_in_texts, warnings_in
 from opportune.playbook.schema import PlaybookSpec
@@ -90,6 +91,8 @@ def load_files(files: Mapping[str, bytes], names: Names | None = None) -> Playbo
     found += errors_in_texts(merged, known_names() if names is None else names)
     if is_whole:  # else names would be missed that stand in the unreadable file
         found += errors_in(merged, spec)
+    if is_whole_spec and not found:  # experiments change a playbook that is valid by itself
+        found += errors_in_experiments(merged, spec, known_names() if names is None else names)
     problems += [_problem(path, message, places) for path, message in found]
     warnings = sorted({_problem(path, message, places) for path, message in warnings_in(spec)}) if is_whole_spec else []
     if problems:

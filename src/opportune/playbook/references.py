@@ -20,7 +20,9 @@ Found = tuple[Path, str]
 #: section -> blocks by name, faulty ones included
 Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
-NAMED = ("goals", "topics", "caps", "triggers", "campaigns")
+NAMED = ("goals", "topics", "caps", "triggers", "campaigns", "experiments")
+#: What the audience of an experiment may read: nothing that depends on the request.
+AUDIENCE_ROOTS = ("features", "traits")
 
 
 def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
@@ -37,6 +39,9 @@ def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ..
     for name, campaign in spec.campaigns.items():
         if campaign.when is not None:
             yield ("campaigns", name, "when"), campaign.when, ROOTS
+    for name, experiment in spec.experiments.items():
+        if experiment.when is not None:
+            yield ("experiments", name, "when"), experiment.when, AUDIENCE_ROOTS
 
 
 def contents_of(name: str, campaign: Campaign) -> Iterator[tuple[Path, str, Content]]:
@@ -50,17 +55,24 @@ def contents_of(name: str, campaign: Campaign) -> Iterator[tuple[Path, str, Cont
 
 def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Found]:
     """Conditions, properties, templates that cannot work, in faulty blocks too. `names` null: not looked up."""
-    for section in ("goals", "triggers", "campaigns"):
+    for section in ("goals", "triggers", "campaigns", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
+            if section == "experiments" and len(path) > 3:
+                continue  # overrides are judged where they are applied (overrides.py)
             if path[-1] == "when":
-                roots = ("event",) if section == "goals" or len(path) > 3 else ROOTS
+                roots: tuple[str, ...] = ("event",) if section == "goals" or len(path) > 3 else ROOTS
+                if section == "experiments":
+                    roots = AUDIENCE_ROOTS
                 try:
                     compile_condition(text, names, roots)
                 except ConditionInvalid as error:
                     shown = text if len(text) < 100 else text[:97] + "..."
                     for at, message in error.problems:
                         yield path, f"condition `{shown}`, character {at}: {message}"
-            elif path[-1] == ("value" if section == "goals" else "key") and section != "campaigns":
+            elif path[-1] == ("value" if section == "goals" else "key") and section in (
+                "goals",
+                "triggers",
+            ):
                 if not _PROPERTY.match(text):
                     yield path, _not_a_property(text)
             elif section == "campaigns" and path[-1] in _TEXTS and path[-3:-2] == ("content",):

@@ -5,7 +5,7 @@ Durations are written `90s 15m 1h 7d 2w`; money in minor units of the playbook's
 
 import re
 from datetime import UTC, datetime, time, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -230,6 +230,7 @@ class Campaign(Block):
     expires_after: Duration = timedelta(hours=24)
     tolerance: Duration = Field(timedelta(hours=1), description="A hand-off later than this is placed anew.")
     cooldown: Duration | None = None
+    holdout: float = Field(0.0, ge=0, lt=1, description="Share of customers who never hear it, to measure it by.")
     starts_at: Instant | None = None
     ends_at: Instant | None = None
 
@@ -253,6 +254,52 @@ class Exploration(Block):
     rate: float = Field(0.0, ge=0, le=1)
 
 
+def _as_range(value: object) -> object:
+    """A single number s means [0, s]."""
+    return (0.0, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class Variation(Block):
+    """One arm of an experiment: what it changes of the playbook, by dotted path. Empty: business as usual."""
+
+    weight: float = Field(1.0, gt=0)
+    override: dict[str, Any] = Field(
+        default_factory=dict, description="Dotted path into the playbook -> value, like `caps.weekly.at_most: 5`."
+    )
+
+
+class Experiment(Block):
+    """Customers split at random between variations of the playbook."""
+
+    description: str = ""
+    variations: dict[Name, Variation] = Field(min_length=2)
+    share: Annotated[tuple[float, float], BeforeValidator(_as_range)] = Field(
+        (0.0, 1.0), description="Which part of the layer takes part: a share from 0, or `[from, to]`."
+    )
+    layer: Name | None = Field(None, description="Experiments of one layer never share a customer.")
+    unit: Literal["customer"] = "customer"
+    when: str | None = Field(None, description="Who may take part: over features and traits.")
+    salt: str | None = Field(None, min_length=1, description="Seed of the draw of the variation; null: its name.")
+    goal: str | None = Field(None, description="The goal that counts; null: every goal of the playbook.")
+    window: Duration | None = Field(None, description="How long after exposure goals count; null: the goal's horizon.")
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Experiment":
+        low, high = self.share
+        if not 0 <= low < high <= 1:
+            raise ValueError("`share` is a number over 0 and up to 1, or `[from, to]` with 0 <= from < to <= 1")
+        return self
+
+
+class Holdout(Block):
+    """Customers who hear nothing but transactional messages, kept to measure everything else by."""
+
+    share: float = Field(0.0, ge=0, lt=1)
+    salt: str = Field("holdout", min_length=1)
+
+
 class PlaybookSpec(Block):
     """A whole playbook: the union of all YAML files in its folder."""
 
@@ -267,3 +314,5 @@ class PlaybookSpec(Block):
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
     campaigns: dict[Name, Campaign] = Field(default_factory=dict)
     exploration: Exploration = Exploration()
+    experiments: dict[Name, Experiment] = Field(default_factory=dict)
+    holdout: Holdout = Holdout()

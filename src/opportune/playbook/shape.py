@@ -134,11 +134,18 @@ def to_json_schema() -> dict[str, Any]:
     trigger.pop("required", None)  # `kind` is worked out when it is left out
     on = {"$ref": "#/$defs/On"}
     trigger["properties"]["unless"] = {"anyOf": [on, {"type": "array", "items": on}], "default": [], "title": "Unless"}
+    experiment = schema["$defs"]["Experiment"]["properties"]["share"]
+    part = {"type": "number", "minimum": 0, "maximum": 1}
+    whole = {"type": "array", "items": part, "minItems": 2, "maxItems": 2}
+    schema["$defs"]["Experiment"]["properties"]["share"] = {
+        "anyOf": [part, whole],
+        **{key: experiment[key] for key in ("default", "description", "title")},
+    }
     for field in ("start", "end"):
         hour = schema["$defs"]["QuietHours"]["properties"][field]
         hour.pop("format", None)  # RFC 3339 `time` wants seconds and an offset
         hour["pattern"] = r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"
-    for block in ("Trigger", "Campaign"):
+    for block in ("Trigger", "Campaign", "Experiment"):
         for field in ("starts_at", "ends_at"):
             for choice in schema["$defs"][block]["properties"][field]["anyOf"]:
                 choice.pop("format", None)  # a bare date is fine
