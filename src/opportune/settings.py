@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     write_key: str | None = Field(None, description="May only append events: safe in a browser.")
     decide_key: str | None = Field(None, description="Scores, decisions, statuses.")
     events_per_s: float | None = Field(None, gt=0, description="Events a second one process takes in; null: no limit.")
+    trace_share: float = Field(0.01, ge=0, le=1, description="Share of decisions that become MLflow traces.")
     clock: Literal["wall", "replay"] = Field("wall", description="replay: now is an instant kept in the ledger.")
 
     @property

@@ -17,6 +17,7 @@ from opportune.ports import (
     Archive,
     Clock,
     Courier,
+    ExperimentLog,
     FeatureStore,
     Ledger,
     ModelStock,
@@ -152,6 +153,15 @@ class Installation:
         from opportune.adapters.mlflow_runlog import MlflowRunLog
 
         return MlflowRunLog(self.home, self.settings.mlflow_uri)
+
+    @cached_property
+    def experiment_log(self) -> ExperimentLog:
+        """The `ab/` half of MLflow. Never asked for by the serving process."""
+        from opportune.adapters.mlflow_experiments import MlflowExperiments
+        from opportune.adapters.mlflow_runlog import MlflowRunLog
+
+        assert isinstance(self.runlog, MlflowRunLog)
+        return MlflowExperiments(self.runlog)
 
     @cached_property
     def courier(self) -> Courier:

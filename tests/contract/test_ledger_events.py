@@ -76,6 +76,16 @@ def test_the_cursor_walks_all_events_once(ledger: Ledger) -> None:
         assert [(event.message_id, owner) for event, owner in work.events.after(cursor, 9)[0]] == [("late", "c2")]
 
 
+def test_events_are_read_by_name_from_an_instant_on(ledger: Ledger) -> None:
+    """Only the named ones, only that late, only of those asked about."""
+    with ledger.begin() as work:
+        events = [an_event(f"m{n}", event_at=at(n)) for n in range(4)]
+        work.events.append([(event, "c1") for event in events] + [(an_event("other"), "c2")])
+        found = work.events.named(["c1"], [events[0].name], at(2))
+        assert {c: [e.message_id for e in mine] for c, mine in found.items()} == {"c1": ["m2", "m3"]}
+        assert work.events.named(["c1"], ["Never"], at(0)) == {}
+
+
 def test_a_broken_cursor_is_a_value_error(ledger: Ledger) -> None:
     """Nobody reads from a made-up place."""
     with ledger.read() as work, pytest.raises(ValueError, match="invalid literal"):

@@ -146,3 +146,18 @@ def test_the_first_exposure_of_a_unit_counts(ledger: Ledger) -> None:
         found = work.exposures.of("e")
         assert found == [row | {"unit": "u2", "at": at(-1)}, row]
         assert work.exposures.of("other") == []
+
+
+def test_exposures_are_walked_counted_and_looked_up_by_unit(ledger: Ledger) -> None:
+    """Pages in order of unit join to the whole; counts are per experiment and variation."""
+    row = {"experiment": "e", "unit": "u1", "variation": "a", "customer_id": "c1", "decision_id": "d1", "at": T0}
+    others = [{"unit": "u2", "variation": "b"}, {"unit": "u3", "at": at(5)}, {"experiment": "f"}]
+    with ledger.begin() as work:
+        work.exposures.add([row, *(row | other for other in others)])
+        first = work.exposures.page("e", "", 2)
+        assert [it["unit"] for it in first] == ["u1", "u2"]
+        assert [it["unit"] for it in work.exposures.page("e", "u2", 2)] == ["u3"]
+        assert work.exposures.known("e", ["u1", "u9"]) == {"u1"}
+        assert work.exposures.known("e", []) == set()
+        counts = [(c["experiment"], c["variation"], c["n_units"], c["last_at"]) for c in work.exposures.counts()]
+        assert counts == [("e", "a", 2, at(5)), ("e", "b", 1, T0), ("f", "a", 1, T0)]

@@ -97,7 +97,7 @@ def test_a_batch_of_decisions_is_logged_once(runlog: RunLog) -> None:
     if isinstance(runlog, MemoryRunLog):
         assert runlog.batches == {"batch1": b"parquet bytes", "batch2": b"other"}
         return
-    client = runlog._client  # type: ignore[attr-defined]
+    client = runlog.client  # type: ignore[attr-defined]
     runs = client.search_runs([client.get_experiment_by_name("decisions").experiment_id])
     assert sorted(run.data.tags["batch_id"] for run in runs) == ["batch1", "batch2"]
     assert {run.data.metrics["decisions_n"] for run in runs} == {3.0, 1.0}
@@ -114,7 +114,7 @@ def test_mlflow_shows_params_metrics_signature_and_loads_calibrated_p(home: Path
     runlog = MlflowRunLog(home)
     version = log(runlog, "shown", 0.25)
     runlog.promote("shown", version)
-    client = runlog._client
+    client = runlog.client
     held = client.get_model_version_by_alias("shown", "champion")
     run = client.get_run(held.run_id)
     assert run.data.params == {"rounds": "3"}
@@ -141,12 +141,12 @@ def test_promoting_or_fetching_what_is_not_there_is_a_clear_error(home: Path) ->
 
 def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
     """The error names MLflow and the setting, and leaves the password out; other errors stay what they are."""
-    from opportune.adapters.mlflow_runlog import _reaching
+    from opportune.adapters.mlflow_runlog import reaching
 
-    with pytest.raises(Unavailable, match="OPPORTUNE_MLFLOW_URI") as caught, _reaching("http://ada:lovelace@host"):
+    with pytest.raises(Unavailable, match="OPPORTUNE_MLFLOW_URI") as caught, reaching("http://ada:lovelace@host"):
         raise ConnectionError("HTTPConnectionPool: Max retries exceeded")
     assert "lovelace" not in str(caught.value)
-    with pytest.raises(KeyError), _reaching("sqlite:///x"):
+    with pytest.raises(KeyError), reaching("sqlite:///x"):
         raise KeyError("something else")
 
 

@@ -1,6 +1,6 @@
 """The decision log, playbooks by hash, and exposures in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -79,3 +79,23 @@ class MemoryExposures:
         """Rows of one experiment ordered by (at, unit)."""
         rows = [row for row in self._work.rows("exposures").values() if row[0] == experiment]
         return [exposure_of(row) for row in sorted(rows, key=lambda row: (row[5], row[1]))]
+
+    def page(self, experiment: str, after_unit: str, limit: int) -> list[Mapping[str, Any]]:
+        """Rows of one experiment with units greater than `after_unit`, in order."""
+        rows = [r for r in self._work.rows("exposures").values() if r[0] == experiment and r[1] > after_unit]
+        return [exposure_of(row) for row in sorted(rows, key=lambda row: str(row[1]))[:limit]]
+
+    def known(self, experiment: str, units: Collection[str]) -> set[str]:
+        """Which of these units were exposed."""
+        rows = self._work.rows("exposures")
+        return {unit for unit in units if (experiment, unit) in rows}
+
+    def counts(self) -> list[Mapping[str, Any]]:
+        """Units, first and last exposure per (experiment, variation)."""
+        found: dict[tuple[str, str], list[datetime]] = {}
+        for row in map(exposure_of, self._work.rows("exposures").values()):
+            found.setdefault((row["experiment"], row["variation"]), []).append(row["at"])
+        return [
+            {"experiment": name, "variation": arm, "n_units": len(ats), "first_at": min(ats), "last_at": max(ats)}
+            for (name, arm), ats in sorted(found.items())
+        ]

@@ -1,6 +1,7 @@
 """Events and dead letters in memory."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from itertools import islice
 
 from opportune.adapters.memory_work import MemoryWork
@@ -47,6 +48,12 @@ class MemoryEvents:
             if mine:
                 found[it] = [event_of(row) for row in mine]
         return found
+
+    def named(self, customer_ids: Collection[str], names: Collection[str], since: datetime) -> dict[str, list[Event]]:
+        """Events with one of these names and `event_at` >= since, ordered by (event_at, message_id)."""
+        mine = self.of(customer_ids)
+        wanted = {c: [e for e in events if e.name in names and e.event_at >= since] for c, events in mine.items()}
+        return {c: events for c, events in wanted.items() if events}
 
     def reassign(self, id_keys: Collection[str], customer_id: str) -> None:
         """Move the events owned by these keys to another customer."""

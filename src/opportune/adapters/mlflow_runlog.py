@@ -31,11 +31,12 @@ class MlflowRunLog:
     def __init__(self, home: Path, uri: str | None = None) -> None:
         """`uri` null: `mlflow.db` and `mlartifacts/` in the home; else an MLflow address that knows its own."""
         self._home = home.absolute()
-        self._uri = uri or f"sqlite:///{self._home / 'mlflow.db'}"
+        self.uri = uri or f"sqlite:///{self._home / 'mlflow.db'}"
         self._artifacts = None if uri else (self._home / "mlartifacts").as_uri()
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The MLflow client of this store, made on first use."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("DO_NOT_TRACK", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -48,8 +49,8 @@ class MlflowRunLog:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         self._home.mkdir(parents=True, exist_ok=True)
-        with _reaching(self._uri):
-            return mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        with reaching(self.uri):
+            return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def log_training(self, name: str, run: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
         """One run with params, metrics, tags and files, and a registered version of it; returns the version.
@@ -57,21 +58,21 @@ class MlflowRunLog:
         `run` holds `params`, `metrics`, `tags`. The manifest among `files` is given its version here.
         """
         manifest = manifests.parse(files[manifests.MANIFEST])
-        with _reaching(self._uri):
+        with reaching(self.uri):
             self._registered(name)
             run_id, root = self._start(f"training/{name}", f"{name} as of {manifest.get('as_of', '')}")
             status = "FAILED"
             try:
                 # the version is asked for first, so that the files can name it; aliases move only when all is there
-                version = self._client.create_model_version(
+                version = self.client.create_model_version(
                     name, source=f"{root}/{_MODEL_FOLDER}", run_id=run_id, tags=_tags(run.get("tags", {}))
                 ).version
                 whole = {**files, manifests.MANIFEST: manifests.dump({**manifest, "version": str(version)})}
                 self._log(run_id, run, whole, manifest)
-                self._client.set_registered_model_alias(name, CHALLENGER, version)
+                self.client.set_registered_model_alias(name, CHALLENGER, version)
                 status = "FINISHED"
             finally:
-                self._client.set_terminated(run_id, status)
+                self.client.set_terminated(run_id, status)
         return str(version)
 
     def champion(self, name: str) -> str | None:
@@ -83,20 +84,20 @@ class MlflowRunLog:
         from mlflow.exceptions import MlflowException
 
         aliases = self._aliases(name)
-        with _reaching(self._uri):
+        with reaching(self.uri):
             try:
-                self._client.get_model_version(name, version)
+                self.client.get_model_version(name, version)
             except MlflowException as problem:
                 raise ValueError(f"{name} has no version {version}") from problem
-            self._client.set_registered_model_alias(name, CHAMPION, version)
+            self.client.set_registered_model_alias(name, CHAMPION, version)
             if aliases.get(CHALLENGER) == version:
-                self._client.delete_registered_model_alias(name, CHALLENGER)
+                self.client.delete_registered_model_alias(name, CHALLENGER)
 
     def versions(self, name: str) -> list[Mapping[str, Any]]:
         """Oldest first: version, created_at, verdict, kind, as_of, reasons, run_id, is_champion, is_challenger."""
         aliases = self._aliases(name)
-        with _reaching(self._uri):
-            found = list(self._client.search_model_versions(f"name = '{name}'"))
+        with reaching(self.uri):
+            found = list(self.client.search_model_versions(f"name = '{name}'"))
         rows = [
             {
                 "version": str(v.version),
@@ -115,19 +116,19 @@ class MlflowRunLog:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        with tempfile.TemporaryDirectory() as folder, _reaching(self._uri):
+        with tempfile.TemporaryDirectory() as folder, reaching(self.uri):
             try:
-                source = self._client.get_model_version(name, version).source
-                path = download_artifacts(artifact_uri=f"{source}/{_FILES}", dst_path=folder, tracking_uri=self._uri)
+                source = self.client.get_model_version(name, version).source
+                path = download_artifacts(artifact_uri=f"{source}/{_FILES}", dst_path=folder, tracking_uri=self.uri)
             except (MlflowException, OSError) as problem:
                 raise ValueError(f"{name}/{version} cannot be fetched: {problem}") from problem
             return {file.name: file.read_bytes() for file in Path(path).iterdir() if file.is_file()}
 
     def log_decisions(self, experiment: str, batch_id: str, parquet: bytes, metrics: Mapping[str, float]) -> None:
         """One run per batch with one Parquet artifact; a batch that is whole already is left alone."""
-        with _reaching(self._uri):
-            experiment_id = self._experiment(experiment)
-            found = self._client.search_runs(
+        with reaching(self.uri):
+            experiment_id = self.experiment(experiment)
+            found = self.client.search_runs(
                 [experiment_id], f"tags.{_BATCH_TAG} = '{batch_id}' and attributes.status = 'FINISHED'", max_results=1
             )
             if found:
@@ -138,18 +139,18 @@ class MlflowRunLog:
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder) / f"{batch_id}.parquet"
                     path.write_bytes(parquet)
-                    self._client.log_artifact(run_id, str(path))
-                self._client.log_batch(run_id, metrics=_metrics(metrics))
+                    self.client.log_artifact(run_id, str(path))
+                self.client.log_batch(run_id, metrics=_metrics(metrics))
                 status = "FINISHED"
             finally:
-                self._client.set_terminated(run_id, status)
+                self.client.set_terminated(run_id, status)
 
     def _log(
         self, run_id: str, run: Mapping[str, Any], files: Mapping[str, bytes], manifest: Mapping[str, Any]
     ) -> None:
         from mlflow.entities import Param, RunTag
 
-        self._client.log_batch(
+        self.client.log_batch(
             run_id,
             metrics=_metrics(run.get("metrics", {})),
             params=[Param(k, str(v)) for k, v in run.get("params", {}).items()],
@@ -162,16 +163,16 @@ class MlflowRunLog:
                 (ours / file).write_bytes(data)
             model = Path(folder) / _MODEL_FOLDER
             _save(model, ours, manifest)
-            self._client.log_artifacts(run_id, str(model), _MODEL_FOLDER)
+            self.client.log_artifacts(run_id, str(model), _MODEL_FOLDER)
             for file in (manifests.CARD, manifests.TABLE):  # beside the model as well, to be seen at once
                 if file in files:
-                    self._client.log_artifact(run_id, str(ours / file))
+                    self.client.log_artifact(run_id, str(ours / file))
 
     def _registered(self, name: str) -> None:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.create_registered_model(name)
+            self.client.create_registered_model(name)
         except MlflowException as problem:
             if problem.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -179,30 +180,31 @@ class MlflowRunLog:
     def _aliases(self, name: str) -> dict[str, str]:
         from mlflow.exceptions import MlflowException
 
-        with _reaching(self._uri):
+        with reaching(self.uri):
             try:
-                return {k: str(v) for k, v in self._client.get_registered_model(name).aliases.items()}
+                return {k: str(v) for k, v in self.client.get_registered_model(name).aliases.items()}
             except MlflowException as problem:
                 if problem.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return {}
                 raise
 
-    def _experiment(self, name: str) -> str:
+    def experiment(self, name: str) -> str:
+        """Id of the experiment of this name, made when it is not there."""
         from mlflow.exceptions import MlflowException
 
-        found = self._client.get_experiment_by_name(name)
+        found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
         place = f"{self._artifacts}/{name}" if self._artifacts else None
         try:
-            return str(self._client.create_experiment(name, artifact_location=place))
+            return str(self.client.create_experiment(name, artifact_location=place))
         except MlflowException as problem:
             if problem.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
-            return str(self._client.get_experiment_by_name(name).experiment_id)
+            return str(self.client.get_experiment_by_name(name).experiment_id)
 
     def _start(self, experiment: str, name: str, tags: Mapping[str, str] | None = None) -> tuple[str, str]:
-        run = self._client.create_run(self._experiment(experiment), run_name=name, tags=dict(tags or {}))
+        run = self.client.create_run(self.experiment(experiment), run_name=name, tags=dict(tags or {}))
         return str(run.info.run_id), str(run.info.artifact_uri)
 
 
@@ -237,11 +239,11 @@ def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
     return {k: str(v)[:_TAG_LENGTH] for k, v in tags.items() if v not in (None, "")}
 
 
-class _reaching:
+class reaching:
     """Turns a store that cannot be reached into Unavailable; everything else goes on as it is."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri.split("@")[-1]
+        self.uri = uri.split("@")[-1]
 
     def __enter__(self) -> None:
         return None
@@ -253,5 +255,5 @@ class _reaching:
         unreachable = ("Connection refused", "Max retries", "OperationalError", "unable to open", "timed out")
         if isinstance(problem, ConnectionError) or any(sign in text for sign in unreachable):
             raise Unavailable(
-                f"MLflow at {self._uri} cannot be reached: start it, or set OPPORTUNE_MLFLOW_URI"
+                f"MLflow at {self.uri} cannot be reached: start it, or set OPPORTUNE_MLFLOW_URI"
             ) from problem

@@ -1,17 +1,24 @@
 """The decision log, playbooks by hash, and exposures in SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from opportune.adapters import sql_tables as tables
 from opportune.adapters.sql_events import committed_after, read_after
-from opportune.adapters.sql_rows import DECISION, EXPOSURE, decision_of, decision_row, exposure_of, exposure_row
-from opportune.adapters.sql_work import SqlWork
+from opportune.adapters.sql_rows import (
+    DECISION,
+    EXPOSURE,
+    decision_of,
+    decision_row,
+    exposure_of,
+    exposure_row,
+)
+from opportune.adapters.sql_work import SqlWork, among
 from opportune.domain.decisions import StoredDecision
-from opportune.domain.instants import to_us
+from opportune.domain.instants import from_us, to_us
 
 _decisions, _playbooks, _exposures = tables.decisions.c, tables.playbooks.c, tables.exposures.c
 _COLUMNS = [_decisions[name] for name in DECISION]
@@ -76,6 +83,24 @@ _OF = (
     .where(_exposures.experiment == bindparam("name"))
     .order_by(_exposures.at, _exposures.unit)
 )
+_PAGE = (
+    select(*(_exposures[name] for name in EXPOSURE))
+    .where(_exposures.experiment == bindparam("name"), _exposures.unit > bindparam("after"))
+    .order_by(_exposures.unit)
+    .limit(bindparam("n"))
+)
+_UNITS = select(_exposures.unit).where(_exposures.experiment == bindparam("name"), among(_exposures.unit, "units"))
+_COUNTS = (
+    select(
+        _exposures.experiment,
+        _exposures.variation,
+        func.count(),
+        func.min(_exposures.at),
+        func.max(_exposures.at),
+    )
+    .group_by(_exposures.experiment, _exposures.variation)
+    .order_by(_exposures.experiment, _exposures.variation)
+)
 
 
 class SqlExposures:
@@ -92,3 +117,19 @@ class SqlExposures:
     def of(self, experiment: str) -> list[Mapping[str, Any]]:
         """Rows of one experiment ordered by (at, unit)."""
         return [exposure_of(row) for row in self._work.fetch(_OF, name=experiment)]
+
+    def page(self, experiment: str, after_unit: str, limit: int) -> list[Mapping[str, Any]]:
+        """Rows of one experiment with units greater than `after_unit`, in order."""
+        rows = self._work.fetch(_PAGE, name=experiment, after=after_unit, n=limit)
+        return [exposure_of(row) for row in rows]
+
+    def known(self, experiment: str, units: Collection[str]) -> set[str]:
+        """Which of these units were exposed."""
+        return {row[0] for row in self._work.fetch(_UNITS, name=experiment, units=units)} if units else set()
+
+    def counts(self) -> list[Mapping[str, Any]]:
+        """Units, first and last exposure per (experiment, variation)."""
+        return [
+            {"experiment": name, "variation": arm, "n_units": n, "first_at": from_us(low), "last_at": from_us(high)}
+            for name, arm, n, low, high in self._work.fetch(_COUNTS)
+        ]

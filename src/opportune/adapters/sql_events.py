@@ -9,6 +9,7 @@ dump and restore changes what transaction ids mean: set `txid` to 0 there and st
 """
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Table, bindparam, select, text, update
@@ -17,6 +18,7 @@ from opportune.adapters import sql_tables as tables
 from opportune.adapters.sql_rows import EVENT, LETTER, event_of, event_row, letter_of, letter_row, parse_cursor
 from opportune.adapters.sql_work import SqlWork, among
 from opportune.domain.events import DeadLetter, Event
+from opportune.domain.instants import to_us
 
 _events = tables.events.c
 _EVENT_COLUMNS = [_events[name] for name in EVENT]
@@ -27,6 +29,7 @@ _OF = (
     .where(among(_events.customer_id, "ids"))
     .order_by(_events.customer_id, _events.event_at, _events.message_id)
 )
+_NAMED = _OF.where(among(_events.name, "names"), _events.event_at >= bindparam("since"))
 _REASSIGN = update(tables.events).where(among(_events.id_key, "keys")).values(customer_id=bindparam("into"))
 _TAIL = select(*_EVENT_COLUMNS).order_by(_events.seq.desc()).limit(bindparam("n"))
 _TAIL_OF = _TAIL.where(among(_events.customer_id, "ids"))
@@ -93,6 +96,14 @@ class SqlEvents:
         found: dict[str, list[Event]] = {}
         if customer_ids:
             for row in self._work.fetch(_OF, ids=customer_ids):
+                found.setdefault(row[1], []).append(event_of(row))
+        return found
+
+    def named(self, customer_ids: Collection[str], names: Collection[str], since: datetime) -> dict[str, list[Event]]:
+        """Events with one of these names and `event_at` >= since, ordered by (event_at, message_id)."""
+        found: dict[str, list[Event]] = {}
+        if customer_ids and names:
+            for row in self._work.fetch(_NAMED, ids=customer_ids, names=names, since=to_us(since)):
                 found.setdefault(row[1], []).append(event_of(row))
         return found
 

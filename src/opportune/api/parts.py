@@ -13,6 +13,7 @@ from opportune.flows.consent import put as put_consent
 from opportune.flows.decide import Answer, decide
 from opportune.flows.deliver import report_status
 from opportune.flows.desk import Desk
+from opportune.flows.experiments import experiments
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import score, stored
 from opportune.flows.profile import profile
@@ -57,6 +58,7 @@ class Flows:
     ingest: Callable[[Sequence[Event], Sequence[DeadLetter], Ledger, Playbook, Clock], object] = ingest
     report_status: Callable[[str, str, datetime | None, str | None, Ledger, Clock], Send] = report_status
     consent: Consenting = put_consent
+    experiments: Callable[[Ledger, Playbook, Clock], list[dict[str, Any]]] = experiments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

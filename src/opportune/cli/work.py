@@ -53,12 +53,13 @@ def worker_of(installation: "Installation") -> "Worker":
     """The duties of a worker over one installation, the urgent ones first."""
     from opportune.adapters.system_clock import WallClock
     from opportune.flows.beat import beat
+    from opportune.cli.publish import publish_all
     from opportune.flows.deliver import deliver
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.fire import fire
     from opportune.flows.forget import forget_answers
     from opportune.flows.project import project
-    from opportune.flows.publish import archive_events, publish_decisions
+    from opportune.flows.publish import archive_events
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -80,7 +81,7 @@ def worker_of(installation: "Installation") -> "Worker":
             ),
             "project": Duty(lambda: project(i.ledger, i.features, i.clock, i.owner), every_s=0.05),
             "archive": Duty(lambda: archive_events(i.ledger, i.archive, i.clock, i.owner), every_s=30.0),
-            "publish": Duty(lambda: publish_decisions(i.ledger, i.runlog, i.clock, i.owner, i.desk.unit), every_s=30.0),
+            "publish": Duty(lambda: sum(publish_all(i)), every_s=30.0),
             "forget": Duty(lambda: forget_answers(i.ledger, i.clock), every_s=3600.0),
             "fetch": Duty(fetched, every_s=5.0),
             "beat": Duty(lambda: beat(i.ledger, WallClock(), i.owner), every_s=15.0),

@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections import Counter
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,11 @@ import orjson
 
 from opportune.domain.decisions import StoredDecision
 from opportune.domain.instants import format_instant
-from opportune.ports import Archive, Clock, Ledger, RunLog, UnitOfWork
+from opportune.flows.traces import sampled, trace_of
+from opportune.playbook.load import from_source
+from opportune.ports import Archive, Clock, ExperimentLog, Ledger, RunLog, TraceRecord, UnitOfWork
+
+log = logging.getLogger("opportune.publish")
 
 LEASE = timedelta(seconds=120)
 EVENTS_CURSOR = "archive_events"
@@ -46,9 +51,20 @@ def archive_events(ledger: Ledger, archive: Archive, clock: Clock, owner: str, p
 
 
 def publish_decisions(
-    ledger: Ledger, runlog: RunLog, clock: Clock, owner: str, unit: Callable[[str], str], page: int = 10_000
+    ledger: Ledger,
+    runlog: RunLog,
+    clock: Clock,
+    owner: str,
+    unit: Callable[[str], str],
+    page: int = 10_000,
+    experiments: ExperimentLog | None = None,
+    trace_share: float = 0.0,
 ) -> int:
-    """Log new decisions to MLflow as one Parquet artifact per page; returns how many. Pseudonymous units only."""
+    """Log new decisions to MLflow as one Parquet artifact per page; returns how many. Pseudonymous units only.
+
+    With `experiments`: those exposed to a variation go to its run as well, and `trace_share` of all as traces.
+    A crash repeats at most a page, to no effect.
+    """
     n = 0
     while _leased(ledger, clock, "publisher", owner):
         cursor, rows, after = _next_page(
@@ -60,6 +76,9 @@ def publish_decisions(
         table = [flat(row, unit(row.customer_id)) for row in rows]
         batch_id = hashlib.sha256(cursor.encode() + rows[0].decision_id.encode()).hexdigest()[:16]
         runlog.log_decisions("decisions", batch_id, parquet(table), metrics(table))
+        if experiments is not None:
+            publish_exposed(rows, table, batch_id, experiments)
+            publish_traces(rows, trace_share, ledger, experiments)
         _move_on(ledger, DECISIONS_CURSOR, cursor, after)
         n += len(rows)
     return n
@@ -96,6 +115,41 @@ def _let_go(ledger: Ledger, clock: Clock, name: str, owner: str) -> None:
     now = clock.now()
     with ledger.begin() as uow:
         uow.cursors.lease(name, owner, now, now)
+
+
+def publish_exposed(
+    rows: Sequence[StoredDecision], table: Sequence[dict[str, Any]], batch_id: str, experiments: ExperimentLog
+) -> None:
+    """The decisions of a page to the runs of the variations they were exposed to, a Parquet artifact each."""
+    by_variation: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row, flattened in zip(rows, table, strict=True):
+        for experiment, variation in exposures_of(row):
+            by_variation[experiment, variation].append(flattened)
+    for (experiment, variation), mine in sorted(by_variation.items()):
+        experiments.log_variation_decisions(experiment, variation, batch_id, parquet(mine))
+
+
+def publish_traces(rows: Sequence[StoredDecision], share: float, ledger: Ledger, experiments: ExperimentLog) -> None:
+    """A sample of a page as traces: in every experiment a decision was exposed to, else among the decisions."""
+    chosen = sampled(rows, share)
+    with ledger.read() as uow:
+        sources = {h: uow.playbooks.get(h) for h in {row.playbook_hash for row in chosen}}
+    playbooks = {h: from_source(source) for h, source in sources.items() if source is not None}
+    traces: dict[str | None, list[TraceRecord]] = defaultdict(list)
+    for row in chosen:
+        if row.playbook_hash not in playbooks:
+            log.error("decision %s has no trace: its playbook %s is not kept", row.decision_id, row.playbook_hash)
+            continue
+        met: list[tuple[str | None, str | None]] = [*exposures_of(row)] or [(None, None)]
+        for experiment, variation in met:
+            traces[experiment].append(trace_of(row, playbooks[row.playbook_hash], variation))
+    for experiment, mine in sorted(traces.items(), key=lambda item: item[0] or ""):
+        experiments.log_traces(experiment, mine)
+
+
+def exposures_of(row: StoredDecision) -> list[tuple[str, str]]:
+    """(experiment, variation) of everything a decision was exposed to."""
+    return [(e["experiment"], e["variation"]) for e in orjson.loads(row.decision)["exposures"]]
 
 
 def _leased(ledger: Ledger, clock: Clock, name: str, owner: str) -> bool:

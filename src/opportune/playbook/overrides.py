@@ -118,10 +118,17 @@ def _path_fault(path: Path, raw: Mapping[str, Any], spec: PlaybookSpec) -> str |
 
 
 def _invalid(raw: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]], names: Names | None) -> list[Found]:
-    """What is wrong with the playbook once these are applied."""
+    """What is wrong with the playbook once these are applied. Texts that they leave alone are not looked at again."""
     tree = applied({section: block for section, block in raw.items() if section != "experiments"}, *overrides)
     spec, found = fit(tree)
-    return [*found, *errors_in_texts(tree, names), *errors_in(tree, spec)]
+    paths = [path_of(dotted) for override in overrides for dotted in override]
+    campaigns: dict[str, Any] = {}
+    for path in paths:
+        if path[0] == "campaigns":
+            touched = {str(p[2]) for p in paths if p[:2] == path[:2]}
+            block = tree["campaigns"][path[1]]
+            campaigns[str(path[1])] = {key: value for key, value in block.items() if key in touched}
+    return [*found, *errors_in_texts({"campaigns": campaigns}, names), *errors_in(tree, spec)]
 
 
 def _covers(short: Path, long: Path) -> bool:

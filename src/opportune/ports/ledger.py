@@ -69,6 +69,10 @@ class Events(Protocol):
         """All events of each customer, ordered by (event_at, message_id)."""
         ...
 
+    def named(self, customer_ids: Collection[str], names: Collection[str], since: datetime) -> dict[str, list[Event]]:
+        """Events with one of these names and `event_at` >= since, ordered by (event_at, message_id)."""
+        ...
+
     def reassign(self, id_keys: Collection[str], customer_id: str) -> None:
         """Move the events owned by these keys to another customer (a merge)."""
         ...
@@ -182,6 +186,17 @@ class Exposures(Protocol):
         ...
 
     def of(self, experiment: str) -> list[Mapping[str, Any]]: ...
+    def page(self, experiment: str, after_unit: str, limit: int) -> list[Mapping[str, Any]]:
+        """Rows of one experiment with units greater than `after_unit`, in order: to walk all in bounded memory."""
+        ...
+
+    def known(self, experiment: str, units: Collection[str]) -> set[str]:
+        """Which of these units were exposed."""
+        ...
+
+    def counts(self) -> list[Mapping[str, Any]]:
+        """One row per (experiment, variation) in order: experiment, variation, n_units, first_at, last_at."""
+        ...
 
 
 class Outcomes(Protocol):

@@ -112,6 +112,75 @@ class RunLog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariationRun:
+    """One variation of an experiment as data scientists meet it. Notes are Markdown; tags may change, params do not."""
+
+    experiment: str
+    variation: str
+    experiment_note: str
+    note: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    is_finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a metric at a step (day number, 1 is the first day). `at`: the instant it stands for."""
+
+    metric: str
+    step: int
+    value: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanRecord:
+    """One stage of a decision. Nanoseconds since 1970; attributes are plain JSON values."""
+
+    name: str
+    started_ns: int
+    ended_ns: int
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRecord:
+    """One decision to look into. `variation` null: exposed to nothing. No customer id, no content."""
+
+    decision_id: str
+    variation: str | None
+    at: datetime
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    tags: Mapping[str, str]
+    spans: Sequence[SpanRecord]
+    is_error: bool
+
+
+class ExperimentLog(Protocol):
+    """MLflow as the data scientist's desk: `ab/<experiment>`. Doing anything twice changes nothing.
+
+    Raises Unavailable when it cannot be reached.
+    """
+
+    def log_variation(self, run: VariationRun, points: Sequence[Point]) -> int:
+        """Make or update the run of a variation; points that are there already with this value are left alone.
+
+        Returns how many points were written.
+        """
+        ...
+
+    def log_variation_decisions(self, experiment: str, variation: str, batch_id: str, parquet: bytes) -> None:
+        """One Parquet artifact per batch in the run of a variation."""
+        ...
+
+    def log_traces(self, experiment: str | None, traces: Sequence[TraceRecord]) -> int:
+        """Traces of an experiment (null: of decisions exposed to none); returns how many were new."""
+        ...
+
+
 class Courier(Protocol):
     """Hands messages over. Raises Unavailable to be tried again."""
 

@@ -1,0 +1,191 @@
+"""ExperimentLog on MLflow: `ab/<experiment>`, one run per variation; traces beside them. Idempotent by construction.
+
+Runs are found by a tag, points compared with what is there, artifacts written under the name of their batch, traces and
+spans given ids made of experiment and decision.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from opportune.adapters.mlflow_runlog import MlflowRunLog, reaching
+from opportune.domain.instants import to_us
+from opportune.ports import Point, SpanRecord, TraceRecord, VariationRun
+
+#: Decisions exposed to no experiment.
+DECISIONS = "decisions"
+_VARIATION = "variation"
+_NOTE = "mlflow.note.content"
+_DECISION = "decision_id"
+#: MLflow takes at most so many metrics in one call.
+_BATCH = 1000
+
+
+class MlflowExperiments:
+    """The `ab/` half of the run log, on the same client."""
+
+    def __init__(self, runlog: MlflowRunLog) -> None:
+        self._runlog = runlog
+
+    def log_variation(self, run: VariationRun, points: Sequence[Point]) -> int:
+        """See the port."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        client = self._runlog.client
+        with reaching(self._runlog.uri):
+            experiment_id = self._runlog.experiment(f"ab/{run.experiment}")
+            self._set_experiment_note(experiment_id, run.experiment_note)
+            run_id = self._run(run.experiment, run.variation)
+            there = client.get_run(run_id)
+            params = [Param(k, v) for k, v in run.params.items() if k not in there.data.params]
+            wanted = {**run.tags, _NOTE: run.note}
+            tags = [RunTag(k, v) for k, v in wanted.items() if there.data.tags.get(k) != v]
+            fresh = self._fresh(run_id, points)
+            if params or tags:
+                client.log_batch(run_id, params=params, tags=tags)
+            for start in range(0, len(fresh), _BATCH):
+                part = fresh[start : start + _BATCH]
+                client.log_batch(run_id, metrics=[Metric(p.metric, p.value, ms, p.step) for p, ms in part])
+            status = "FINISHED" if run.is_finished else "RUNNING"
+            if there.info.status != status:
+                if run.is_finished:
+                    client.set_terminated(run_id, status)
+                else:
+                    client.update_run(run_id, status)
+        return len(fresh)
+
+    def log_variation_decisions(self, experiment: str, variation: str, batch_id: str, parquet: bytes) -> None:
+        """See the port. The same batch again is written over itself."""
+        with reaching(self._runlog.uri), tempfile.TemporaryDirectory() as folder:
+            run_id = self._run(experiment, variation)
+            path = Path(folder) / f"{batch_id}.parquet"
+            path.write_bytes(parquet)
+            self._runlog.client.log_artifact(run_id, str(path), "decisions")
+
+    def log_traces(self, experiment: str | None, traces: Sequence[TraceRecord]) -> int:
+        """See the port."""
+        n = 0
+        with reaching(self._runlog.uri):
+            name = DECISIONS if experiment is None else f"ab/{experiment}"
+            experiment_id = self._runlog.experiment(name)
+            arms = {trace.variation for trace in traces if trace.variation} if experiment else set()
+            runs = {arm: self._run(experiment or "", arm) for arm in sorted(arms)}
+            for trace in traces:
+                n += self._log_trace(name, experiment_id, runs.get(trace.variation or ""), trace)
+        return n
+
+    def _run(self, experiment: str, variation: str) -> str:
+        """The run of a variation, made when it is not there."""
+        client = self._runlog.client
+        experiment_id = self._runlog.experiment(f"ab/{experiment}")
+        found = client.search_runs([experiment_id], f"tags.{_VARIATION} = '{variation}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        tags = {_VARIATION: variation, "experiment": experiment}
+        return str(client.create_run(experiment_id, run_name=variation, tags=tags).info.run_id)
+
+    def _set_experiment_note(self, experiment_id: str, note: str) -> None:
+        client = self._runlog.client
+        if client.get_experiment(experiment_id).tags.get(_NOTE) != note:
+            client.set_experiment_tag(experiment_id, _NOTE, note)
+
+    def _fresh(self, run_id: str, points: Sequence[Point]) -> list[tuple[Point, int]]:
+        """Points whose step has no value yet, or another one; with their instants in ms, a correction's a later one."""
+        found: list[tuple[Point, int]] = []
+        by_metric: dict[str, list[Point]] = {}
+        for point in points:
+            by_metric.setdefault(point.metric, []).append(point)
+        for metric, mine in by_metric.items():
+            newest: dict[int, tuple[int, float]] = {}
+            for m in self._runlog.client.get_metric_history(run_id, metric):
+                newest[m.step] = max(newest.get(m.step, (m.timestamp, m.value)), (m.timestamp, m.value))
+            for point in mine:
+                ms = to_us(point.at) // 1000
+                at, value = newest.get(point.step, (None, None))
+                if at is None or value != point.value:
+                    found.append((point, ms if at is None else max(ms, at + 1)))
+        return found
+
+    def _log_trace(self, name: str, experiment_id: str, run_id: str | None, trace: TraceRecord) -> int:
+        from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
+        from mlflow.exceptions import MlflowException
+
+        store = self._runlog.client._tracing_client.store  # the public calls cannot name a trace or give its times
+        trace_id = f"tr-{_hex(name, trace.decision_id, digits=32)}"
+        try:
+            if store.get_trace_info(trace_id).tags.get(_DECISION):  # set last: the trace is whole
+                return 0
+        except MlflowException as problem:
+            if problem.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        spans = [Span.from_dict(span) for span in _spans(trace_id, trace)]
+        store.log_spans(experiment_id, spans)
+        ended = max([s.ended_ns for s in trace.spans], default=0)
+        began = to_us(trace.at) * 1000
+        store.start_trace(
+            TraceInfo(
+                trace_id=trace_id,
+                trace_location=TraceLocation.from_experiment_id(experiment_id),
+                request_time=began // 1_000_000,
+                execution_duration=max(0, ended - began) // 1_000_000,
+                state=TraceState.ERROR if trace.is_error else TraceState.OK,
+                request_preview=json.dumps(trace.inputs, default=str),
+                response_preview=json.dumps(trace.outputs, default=str),
+                client_request_id=trace.decision_id,
+                trace_metadata={
+                    "mlflow.trace_schema.version": "3",
+                    "mlflow.traceInputs": json.dumps(trace.inputs, default=str),
+                    "mlflow.traceOutputs": json.dumps(trace.outputs, default=str),
+                    **({"mlflow.sourceRun": run_id} if run_id else {}),
+                },
+                tags={**trace.tags, "mlflow.traceName": "decision"},
+            )
+        )
+        return 1
+
+
+def _spans(trace_id: str, trace: TraceRecord) -> Iterable[dict[str, Any]]:
+    """The root span and one below it per stage, in MLflow's own form."""
+    root = _hex(trace_id, "root", digits=16)
+    began = to_us(trace.at) * 1000
+    ended = max([s.ended_ns for s in trace.spans], default=began)
+    yield _span(
+        trace_id,
+        root,
+        "",
+        SpanRecord(name="decision", started_ns=began, ended_ns=ended, attributes=dict(trace.tags)),
+        {"mlflow.spanInputs": trace.inputs, "mlflow.spanOutputs": trace.outputs},
+        trace.is_error,
+    )
+    for n, span in enumerate(trace.spans):
+        outputs = {key: span.attributes[key] for key in ("kept", "removed") if key in span.attributes}
+        yield _span(trace_id, _hex(trace_id, str(n), digits=16), root, span, {"mlflow.spanOutputs": outputs}, False)
+
+
+def _span(
+    trace_id: str, span_id: str, parent_id: str, span: SpanRecord, shown: dict[str, Any], is_error: bool
+) -> dict[str, Any]:
+    attributes = {
+        "mlflow.traceRequestId": trace_id,
+        "mlflow.spanType": "CHAIN" if not parent_id else "TOOL",
+        **shown,
+        **{k: v for k, v in span.attributes.items() if k not in ("kept", "removed")},
+    }
+    return {
+        "trace_id": trace_id,
+        "span_id": span_id,
+        "parent_span_id": parent_id,
+        "name": span.name,
+        "start_time_unix_nano": span.started_ns,
+        "end_time_unix_nano": span.ended_ns,
+        "attributes": {key: json.dumps(value, default=str) for key, value in attributes.items()},
+        "status": {"code": "STATUS_CODE_ERROR" if is_error else "STATUS_CODE_OK", "message": ""},
+        "events": [],
+    }
+
+
+def _hex(*parts: str, digits: int) -> str:
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:digits]
