@@ -6,6 +6,7 @@ spans given ids made of experiment and decision.
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from opportune.adapters.mlflow_runlog import MlflowRunLog, reaching
 from opportune.domain.instants import to_us
 from opportune.ports import Point, SpanRecord, TraceRecord, VariationRun
 
+log = logging.getLogger("opportune.mlflow")
 #: Decisions exposed to no experiment.
 DECISIONS = "decisions"
 _VARIATION = "variation"
@@ -66,16 +68,43 @@ class MlflowExperiments:
             self._runlog.client.log_artifact(run_id, str(path), "decisions")
 
     def log_traces(self, experiment: str | None, traces: Sequence[TraceRecord]) -> int:
-        """See the port."""
-        n = 0
+        """See the port. A tracking server older than 3.4 takes no spans: said in the log, the rest goes on."""
+        from mlflow.entities import Span
+
         with reaching(self._runlog.uri):
             name = DECISIONS if experiment is None else f"ab/{experiment}"
             experiment_id = self._runlog.experiment(name)
-            arms = {trace.variation for trace in traces if trace.variation} if experiment else set()
+            by_id = {f"tr-{_hex(name, trace.decision_id, digits=32)}": trace for trace in traces}
+            fresh = {trace_id: by_id[trace_id] for trace_id in by_id if not self._is_whole(trace_id)}
+            if not fresh:
+                return 0
+            arms = {trace.variation for trace in fresh.values() if trace.variation} if experiment else set()
             runs = {arm: self._run(experiment or "", arm) for arm in sorted(arms)}
-            for trace in traces:
-                n += self._log_trace(name, experiment_id, runs.get(trace.variation or ""), trace)
-        return n
+            spans = [Span.from_dict(span) for trace_id, trace in fresh.items() for span in _spans(trace_id, trace)]
+            try:
+                self._store.log_spans(experiment_id, spans)
+            except NotImplementedError as problem:
+                log.warning("%d traces are left out: %s", len(fresh), problem)
+                return 0
+            for trace_id, trace in fresh.items():
+                self._store.start_trace(_info(trace_id, experiment_id, runs.get(trace.variation or ""), trace))
+        return len(fresh)
+
+    @property
+    def _store(self) -> Any:
+        """The tracking store itself: the client's public calls can neither name a trace nor say when it was."""
+        return self._runlog.client._tracing_client.store
+
+    def _is_whole(self, trace_id: str) -> bool:
+        """The trace is there with its tags, which are written last."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self._store.get_trace_info(trace_id).tags.get(_DECISION))
+        except MlflowException as problem:
+            if problem.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
 
     def _run(self, experiment: str, variation: str) -> str:
         """The run of a variation, made when it is not there."""
@@ -109,42 +138,31 @@ class MlflowExperiments:
                     found.append((point, ms if at is None else max(ms, at + 1)))
         return found
 
-    def _log_trace(self, name: str, experiment_id: str, run_id: str | None, trace: TraceRecord) -> int:
-        from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
-        from mlflow.exceptions import MlflowException
 
-        store = self._runlog.client._tracing_client.store  # the public calls cannot name a trace or give its times
-        trace_id = f"tr-{_hex(name, trace.decision_id, digits=32)}"
-        try:
-            if store.get_trace_info(trace_id).tags.get(_DECISION):  # set last: the trace is whole
-                return 0
-        except MlflowException as problem:
-            if problem.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-        spans = [Span.from_dict(span) for span in _spans(trace_id, trace)]
-        store.log_spans(experiment_id, spans)
-        ended = max([s.ended_ns for s in trace.spans], default=0)
-        began = to_us(trace.at) * 1000
-        store.start_trace(
-            TraceInfo(
-                trace_id=trace_id,
-                trace_location=TraceLocation.from_experiment_id(experiment_id),
-                request_time=began // 1_000_000,
-                execution_duration=max(0, ended - began) // 1_000_000,
-                state=TraceState.ERROR if trace.is_error else TraceState.OK,
-                request_preview=json.dumps(trace.inputs, default=str),
-                response_preview=json.dumps(trace.outputs, default=str),
-                client_request_id=trace.decision_id,
-                trace_metadata={
-                    "mlflow.trace_schema.version": "3",
-                    "mlflow.traceInputs": json.dumps(trace.inputs, default=str),
-                    "mlflow.traceOutputs": json.dumps(trace.outputs, default=str),
-                    **({"mlflow.sourceRun": run_id} if run_id else {}),
-                },
-                tags={**trace.tags, "mlflow.traceName": "decision"},
-            )
-        )
-        return 1
+def _info(trace_id: str, experiment_id: str, run_id: str | None, trace: TraceRecord) -> Any:
+    """What MLflow lists a trace by."""
+    from mlflow.entities import TraceInfo, TraceLocation, TraceState
+
+    began = to_us(trace.at) * 1000
+    ended = max([s.ended_ns for s in trace.spans], default=began)
+    inputs, outputs = (json.dumps(shown, default=str) for shown in (trace.inputs, trace.outputs))
+    return TraceInfo(
+        trace_id=trace_id,
+        trace_location=TraceLocation.from_experiment_id(experiment_id),
+        request_time=began // 1_000_000,
+        execution_duration=(ended - began) // 1_000_000,
+        state=TraceState.ERROR if trace.is_error else TraceState.OK,
+        request_preview=inputs,
+        response_preview=str(trace.outputs.get("summary", outputs)),
+        client_request_id=trace.decision_id,
+        trace_metadata={
+            "mlflow.trace_schema.version": "3",
+            "mlflow.traceInputs": inputs,
+            "mlflow.traceOutputs": outputs,
+            **({"mlflow.sourceRun": run_id} if run_id else {}),
+        },
+        tags={**trace.tags, "mlflow.traceName": "decision"},
+    )
 
 
 def _spans(trace_id: str, trace: TraceRecord) -> Iterable[dict[str, Any]]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "report",
     "events": "events",
     "doctor": "doctor",
+    "ui": "ui",
 }
 #: One line each, so that --help imports nothing.
 SUMMARIES = {
@@ -39,6 +40,7 @@ SUMMARIES = {
     "report": "What campaigns did, and why people did not hear.",
     "events": "Look at the newest events and dead letters.",
     "doctor": "Find what is wrong with this installation.",
+    "ui": "Open the MLflow and Feast user interfaces.",
 }
 EPILOG = "Start with:  opportune demo     Settings are environment variables OPPORTUNE_*; see docs/operations.md."
 

@@ -52,8 +52,8 @@ def command(once: bool) -> None:
 def worker_of(installation: "Installation") -> "Worker":
     """The duties of a worker over one installation, the urgent ones first."""
     from opportune.adapters.system_clock import WallClock
-    from opportune.flows.beat import beat
     from opportune.cli.publish import publish_all
+    from opportune.flows.beat import beat
     from opportune.flows.deliver import deliver
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.fire import fire

@@ -51,13 +51,21 @@ def publish_experiments(
             if uow.cursors.get(_CURSOR + trial.name) == mark and not is_forced:
                 continue
         first = first_day(trial, ledger)
-        sums = count(trial, until, ledger, playbook, unit, page)
+        sums = count(trial, min(until, settled_day(trial) or until), ledger, playbook, unit, page)
         for variation in trial.shares:
-            points = points_of(sums, variation, first, now) if first is not None and start_of(first) < until else []
+            points = (
+                points_of(sums, variation, first, now) if first is not None and start_of(first) < sums.until else []
+            )
             n += log.log_variation(run_of(trial, variation, sums, now, playbook), points)
         with ledger.begin() as uow:
             uow.cursors.put(_CURSOR + trial.name, mark)
     return n
+
+
+def settled_day(trial: Trial) -> datetime | None:
+    """The first midnight (UTC) by which every goal of a trial has counted; null when it has no end."""
+    at = trial.settled_at
+    return None if at is None else start_of(day_of(at - timedelta(microseconds=1))) + timedelta(days=1)
 
 
 def first_day(trial: Trial, ledger: Ledger) -> date | None:
@@ -103,7 +111,7 @@ def exposed_of(rows: Sequence[Mapping[str, Any]], experiment: str, unit: Unit, u
 
 
 def points_of(sums: Sums, variation: str, first: date, now: datetime) -> list[Point]:
-    """Each metric of each day, and its running total under `total/`. Each stands for the end of its day."""
+    """Each metric of each complete day, and its running total under `total/`; each stands for the end of its day."""
     points: list[Point] = []
     running = dict.fromkeys(METRICS, 0)
     for number, day, found in sums.daily(variation, first):
@@ -119,7 +127,7 @@ def run_of(trial: Trial, variation: str, sums: Sums, now: datetime, playbook: Pl
     """How one variation presents itself."""
     overrides = trial.overrides[variation]
     totals = sums.totals(variation)
-    is_settled = trial.settled_at is not None and sums.until >= trial.settled_at
+    settled = settled_day(trial)
     return VariationRun(
         experiment=trial.name,
         variation=variation,
@@ -135,7 +143,7 @@ def run_of(trial: Trial, variation: str, sums: Sums, now: datetime, playbook: Pl
             "published_until": format_instant(sums.until),
             "playbook": playbook.hash,
         },
-        is_finished=is_settled,
+        is_finished=settled is not None and sums.until >= settled,
     )
 
 
