@@ -27,6 +27,9 @@ HEADING = {
     "Variant": ("Campaigns", "variants.*."),
     "Content": ("Campaigns", "content.*."),
     "Exploration": ("Exploration", ""),
+    "Experiment": ("Experiments", ""),
+    "Variation": ("Experiments", "variations.*."),
+    "Holdout": ("Holdout", ""),
 }
 BLOCKS = {
     name: block

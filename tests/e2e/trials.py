@@ -57,8 +57,9 @@ class Shop:
         """Everything to MLflow; how many decisions and points were new."""
         d = self.desk
         runs = runlog or MemoryRunLog()
+        points = publish_experiments(d.ledger, d.playbook, log, d.clock, "me", d.unit, is_forced=True)
         n = publish_decisions(d.ledger, runs, d.clock, "me", d.unit, experiments=log, trace_share=share)
-        return n, publish_experiments(d.ledger, d.playbook, log, d.clock, "me", d.unit, is_forced=True)
+        return n, points
 
 
 def shop(folder: Path) -> Shop:

@@ -40,7 +40,7 @@ class MlflowExperiments:
         with reaching(self._runlog.uri):
             experiment_id = self._runlog.experiment(f"ab/{run.experiment}")
             self._set_experiment_note(experiment_id, run.experiment_note)
-            run_id = self._run(run.experiment, run.variation)
+            run_id = self._run(run.experiment, run.variation, to_us(run.started_at) // 1000)
             there = client.get_run(run_id)
             params = [Param(k, v) for k, v in run.params.items() if k not in there.data.params]
             wanted = {**run.tags, _NOTE: run.note}
@@ -51,12 +51,10 @@ class MlflowExperiments:
             for start in range(0, len(fresh), _BATCH):
                 part = fresh[start : start + _BATCH]
                 client.log_batch(run_id, metrics=[Metric(p.metric, p.value, ms, p.step) for p, ms in part])
-            status = "FINISHED" if run.is_finished else "RUNNING"
-            if there.info.status != status:
-                if run.is_finished:
-                    client.set_terminated(run_id, status)
-                else:
-                    client.update_run(run_id, status)
+            if run.ended_at is None and there.info.status != "RUNNING":
+                client.update_run(run_id, "RUNNING")
+            elif run.ended_at is not None and there.info.status == "RUNNING":
+                client.set_terminated(run_id, "FINISHED", end_time=to_us(run.ended_at) // 1000)
         return len(fresh)
 
     def log_variation_decisions(self, experiment: str, variation: str, batch_id: str, parquet: bytes) -> None:
@@ -83,7 +81,7 @@ class MlflowExperiments:
             spans = [Span.from_dict(span) for trace_id, trace in fresh.items() for span in _spans(trace_id, trace)]
             try:
                 self._store.log_spans(experiment_id, spans)
-            except NotImplementedError as problem:
+            except RuntimeError as problem:  # what the store says of an older server
                 log.warning("%d traces are left out: %s", len(fresh), problem)
                 return 0
             for trace_id, trace in fresh.items():
@@ -106,15 +104,15 @@ class MlflowExperiments:
                 raise
             return False
 
-    def _run(self, experiment: str, variation: str) -> str:
-        """The run of a variation, made when it is not there."""
+    def _run(self, experiment: str, variation: str, start_ms: int | None = None) -> str:
+        """The run of a variation, made when it is not there. `start_ms` null: it starts now."""
         client = self._runlog.client
         experiment_id = self._runlog.experiment(f"ab/{experiment}")
         found = client.search_runs([experiment_id], f"tags.{_VARIATION} = '{variation}'", max_results=1)
         if found:
             return str(found[0].info.run_id)
         tags = {_VARIATION: variation, "experiment": experiment}
-        return str(client.create_run(experiment_id, run_name=variation, tags=tags).info.run_id)
+        return str(client.create_run(experiment_id, run_name=variation, start_time=start_ms, tags=tags).info.run_id)
 
     def _set_experiment_note(self, experiment_id: str, note: str) -> None:
         client = self._runlog.client

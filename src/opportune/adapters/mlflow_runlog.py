@@ -21,6 +21,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 _MODEL_FOLDER = "model"
 _FILES = "data/files"  # where pyfunc keeps our folder inside the model
 _BATCH_TAG = "batch_id"
+_NOTE = "mlflow.note.content"
 #: MLflow refuses longer tag values.
 _TAG_LENGTH = 5000
 
@@ -197,7 +198,7 @@ class MlflowRunLog:
             return str(found.experiment_id)
         place = f"{self._artifacts}/{name}" if self._artifacts else None
         try:
-            return str(self.client.create_experiment(name, artifact_location=place))
+            return str(self.client.create_experiment(name, artifact_location=place, tags=about(name)))
         except MlflowException as problem:
             if problem.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
@@ -226,6 +227,18 @@ def _save(target: Path, ours: Path, manifest: Mapping[str, Any]) -> None:
             metadata={"target": manifest.get("target"), "kind": manifest.get("kind")},
         )
     shutil.rmtree(target / "__pycache__", ignore_errors=True)
+
+
+def about(experiment: str) -> dict[str, str]:
+    """Tags of a new experiment: shown among model training, not among chat applications, with what it holds."""
+    kind = experiment.partition("/")[0]
+    notes = {
+        "training": "Every training run of this model: data, parameters, metrics, card, and the verdict of the gates.",
+        "decisions": "Every decision, as Parquet, a run per batch. Customers are known by pseudonymous units only. "
+        "Those exposed to an experiment are also in its `ab/...`.",
+    }
+    note = {_NOTE: notes[kind]} if kind in notes else {}
+    return {"mlflow.experimentKind": "custom_model_development", **note}
 
 
 def _metrics(metrics: Mapping[str, float]) -> list[Any]:

@@ -34,6 +34,7 @@ def publish_all(installation: "Installation", is_forced: bool = False) -> tuple[
     i = installation
     share = i.settings.trace_share
     unit, log = i.desk.unit, i.experiment_log
-    n_decisions = publish_decisions(i.ledger, i.runlog, i.clock, i.owner, unit, experiments=log, trace_share=share)
+    # first the runs themselves, with their dates and notes; then what goes into them
     n_points = publish_experiments(i.ledger, i.playbook, log, i.clock, i.owner, unit, is_forced=is_forced)
+    n_decisions = publish_decisions(i.ledger, i.runlog, i.clock, i.owner, unit, experiments=log, trace_share=share)
     return n_decisions, n_points

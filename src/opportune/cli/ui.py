@@ -35,8 +35,8 @@ def command(mlflow_port: int, feast_port: int, only: str | None) -> None:
     }
     servers: dict[str, subprocess.Popen[bytes]] = {}
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: stop.set())
     try:
         for name, (arguments, url) in wanted.items():
             if only in (None, name):

@@ -56,7 +56,7 @@ def publish_experiments(
             points = (
                 points_of(sums, variation, first, now) if first is not None and start_of(first) < sums.until else []
             )
-            n += log.log_variation(run_of(trial, variation, sums, now, playbook), points)
+            n += log.log_variation(run_of(trial, variation, sums, first, now, playbook), points)
         with ledger.begin() as uow:
             uow.cursors.put(_CURSOR + trial.name, mark)
     return n
@@ -123,7 +123,9 @@ def points_of(sums: Sums, variation: str, first: date, now: datetime) -> list[Po
     return points
 
 
-def run_of(trial: Trial, variation: str, sums: Sums, now: datetime, playbook: Playbook) -> VariationRun:
+def run_of(
+    trial: Trial, variation: str, sums: Sums, first: date | None, now: datetime, playbook: Playbook
+) -> VariationRun:
     """How one variation presents itself."""
     overrides = trial.overrides[variation]
     totals = sums.totals(variation)
@@ -143,7 +145,8 @@ def run_of(trial: Trial, variation: str, sums: Sums, now: datetime, playbook: Pl
             "published_until": format_instant(sums.until),
             "playbook": playbook.hash,
         },
-        is_finished=settled is not None and sums.until >= settled,
+        started_at=trial.starts_at or (start_of(first) if first is not None else now),
+        ended_at=settled if settled is not None and sums.until >= settled else None,
     )
 
 
@@ -153,8 +156,7 @@ def experiment_note(trial: Trial, now: datetime) -> str:
     starts = format_instant(trial.starts_at) if trial.starts_at else "no start declared"
     ends = format_instant(trial.ends_at) if trial.ends_at else "no end declared"
     lines = [
-        f"# {trial.name}",
-        trial.description,
+        f"{trial.description or 'No description is declared.'}\n",
         f"- status: **{trial.status(now)}** ({starts} - {ends})",
         f"- takes part: {high - low:.0%} of customers"
         + (f", part [{low:g}, {high:g}] of layer `{trial.layer}`" if trial.layer else "")

@@ -100,13 +100,13 @@ def _numbers(detail: Mapping[str, Any]) -> dict[str, Any]:
 def inputs_of(case: Case) -> dict[str, Any]:
     """What the decision was asked, as far as it names nobody."""
     return {
-        "unit": case.unit,
         "trigger": case.ask.trigger or "request",
         "channels": case.ask.channels,
         "assignments": dict(case.assignments),
         "scores": {name: round(score.p, 6) for name, score in case.scores.items()},
         "n_sends_before": len(case.sends),
         "degraded": case.degraded,
+        "unit": case.unit,
     }
 
 

@@ -114,7 +114,10 @@ class RunLog(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariationRun:
-    """One variation of an experiment as data scientists meet it. Notes are Markdown; tags may change, params do not."""
+    """One variation of an experiment as data scientists meet it. Notes are Markdown; tags may change, params do not.
+
+    `started_at`: of the experiment; `ended_at` null: it still counts.
+    """
 
     experiment: str
     variation: str
@@ -122,7 +125,8 @@ class VariationRun:
     note: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    is_finished: bool
+    started_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
