@@ -148,6 +148,7 @@ def where_next(url: str, home: Path, customer: str) -> str:
             f'  curl -s {url}/v1/decisions -d \'{{"customer_id": "{customer}"}}\'',
             f"  {url}/metrics                   numbers for Prometheus",
             f"  OPPORTUNE_HOME={home} opportune models list    the model in the MLflow registry",
+            f"  OPPORTUNE_HOME={home} opportune ui             MLflow on http://127.0.0.1:5000, Feast on http://127.0.0.1:8888",
             "  docs/playbook.md                the policy that decided, and how to write your own",
         ]
     )

@@ -59,6 +59,8 @@ def publish_experiments(
             n += log.log_variation(run_of(trial, variation, sums, first, now, playbook), points)
         with ledger.begin() as uow:
             uow.cursors.put(_CURSOR + trial.name, mark)
+    with ledger.begin() as uow:  # a command beside a running worker need not wait for the lease to run out
+        uow.cursors.lease(_LEASE_NAME, owner, clock.now(), clock.now())
     return n
 
 
