@@ -1,5 +1,6 @@
 """opportune ui opens the stock interfaces on this installation's own stores, on loopback only."""
 
+import itertools
 from pathlib import Path
 
 from opportune.cli.ui import environment, feast_command, mlflow_command
@@ -12,7 +13,7 @@ def test_mlflow_opens_on_the_homes_own_store_and_a_server_of_its_own_is_left_alo
     home = tmp_path / "home"
     arguments = mlflow_command(Installation(Settings(home=home)), 5005)
     assert arguments is not None
-    given = dict(zip(arguments, arguments[1:], strict=False))
+    given = dict(itertools.pairwise(arguments))
     assert given["--backend-store-uri"] == f"sqlite:///{home / 'mlflow.db'}"
     assert given["--default-artifact-root"] == (home / "mlartifacts").as_uri()
     assert (given["--host"], given["--port"]) == ("127.0.0.1", "5005")
