@@ -27,6 +27,7 @@ HEADING = {
     "Variant": ("Campaigns", "variants.*."),
     "Content": ("Campaigns", "content.*."),
     "Exploration": ("Exploration", ""),
+    "SendTime": ("Send time", ""),
 }
 BLOCKS = {
     name: block

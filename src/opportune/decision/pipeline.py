@@ -6,6 +6,7 @@ from opportune.decision.appraise import appraise
 from opportune.decision.candidate import Choice
 from opportune.decision.choose import choose
 from opportune.decision.consent import Standing
+from opportune.decision.hours import hour_weights
 from opportune.decision.nominate import nominate
 from opportune.decision.place import place
 from opportune.decision.qualify import qualify
@@ -25,10 +26,13 @@ def decide(case: Case, playbook: Playbook) -> Decision:
     case = respect_profiling(case, playbook)
     trace = Trace()
     chosen: list[Choice] = []
+    hours = hour_weights(case, playbook)  # from the send-time score, if anything tells the hours apart
     candidates = trace.keep(nominate(case, playbook))
     candidates = trace.keep(qualify(candidates, case, playbook))  # dates, conditions, cool-down, suppression, consent
     for rank in ranks(case, playbook):
-        candidates = trace.keep(place(candidates, case, playbook, chosen))  # quiet hours, expiry AND caps at that slot
+        candidates = trace.keep(
+            place(candidates, case, playbook, chosen, hours)
+        )  # quiet hours, expiry AND caps at that slot
         candidates = trace.keep(appraise(candidates, case, playbook))  # minor units of currency; best first
         candidates = trace.keep(render(candidates, case, playbook))  # a body that fails is out, the next moves up
         choice, left = choose(candidates, rank, case, playbook)  # one draw over feasible (candidate, slot) and nothing

@@ -16,7 +16,7 @@ FORMAT = 1
 #: The cart remembers this many operations at most, newest first, and forgets them after this long.
 CART_MAX_OPS = 200
 CART_WINDOW = timedelta(days=30)
-#: Letters (messages sent or delivered, and opened): at most this many operations are remembered, newest first, and this long.
+#: Letters (messages sent, delivered, opened): at most this many operations are kept, newest first, and this long.
 LETTER_MAX_OPS = 200
 LETTER_WINDOW = timedelta(days=180)
 
@@ -29,6 +29,10 @@ class Stat(StrEnum):
     SUM = "sum"  # sum of the tap's value in the window, in major units; 0.0 when none
     FIRST_AGE = "first_age"  # days from the first event to now; null when none
     LAST_AGE = "last_age"  # days from the last event to now; null when none
+    MEAN_GAP = "mean_gap"  # mean days between two events; null with fewer than two
+    AFTER = (
+        "after"  # days from the last event of the tap `than` to the last of this one, negative: before; null when none
+    )
     HOURS = "hours"  # 24 counts by UTC hour of day; zeros when none
     CART_ITEMS = "cart_items"  # units left in the cart; 0 when empty
     CART_VALUE = "cart_value"  # value left in the cart, in major units; 0.0 when empty
@@ -69,6 +73,7 @@ class Feature:
     key: str = "customer_id"
     owner: str = "lifecycle"
     size: int = 1  # numbers in a vector
+    than: str | None = None  # the other tap, for AFTER
 
 
 #: What comes of our own messages: not activity of the customer on their own account.
@@ -190,6 +195,17 @@ FEATURES: tuple[Feature, ...] = (
     _age("first_order_age_days", "orders", Stat.FIRST_AGE, "never ordered", "Days since the first order."),
     _age("last_order_age_days", "orders", Stat.LAST_AGE, "never ordered", "Days since the last order."),
     _age("last_active_age_days", "activity", Stat.LAST_AGE, "never active", "Days since anything the customer did."),
+    _age("orders_gap_days", "orders", Stat.MEAN_GAP, "fewer than two orders", "Mean days between orders."),
+    Feature(
+        name="visit_after_order_days",
+        tap="visits",
+        than="orders",
+        stat=Stat.AFTER,
+        dtype="float",
+        unit="days",
+        null_meaning="never ordered",
+        description="Days from the last order to the last visit.",
+    ),
     _count("views_n_1d", "views", 1, "Product and product list views"),
     _count("views_n_7d", "views", 7, "Product and product list views"),
     _count("views_n_30d", "views", 30, "Product and product list views"),

@@ -25,7 +25,8 @@ class Measures:
     """The numbers and keys of one event. Never changed after `extract`; not frozen, because frozen costs 2 us a piece.
 
     `us`: event_at, microseconds since 1970 UTC. `value_minor`, `price_minor`: minor units, null when the event has
-    none or it is no number. `letter`: the message it is about. `quantity`: units of the product, at least 1 (null: the event has no product).
+    none or it is no number. `letter`: the message it is about, null for none.
+    `quantity`: units of the product, at least 1 (null: the event has no product).
     """
 
     name: str

@@ -142,6 +142,11 @@ def _aggregate(feature: Feature) -> str:
             return f"(any_value(at_us) - min(us) FILTER ({heard}))::DOUBLE / {DAY_US}"
         case Stat.LAST_AGE:
             return f"(any_value(at_us) - max(us) FILTER ({heard}))::DOUBLE / {DAY_US}"
+        case Stat.MEAN_GAP:
+            n = f"nullif(count(*) FILTER ({heard}) - 1, 0)"
+            return f"(max(us) FILTER ({heard}) - min(us) FILTER ({heard}))::DOUBLE / {n} / {DAY_US}"
+        case Stat.AFTER:
+            return f"(max(us) FILTER ({heard}) - max(us) FILTER (is_{feature.than}))::DOUBLE / {DAY_US}"
         case Stat.HOURS:
             return f"[{_by_hour(heard)}]::DOUBLE[]"
         case _:

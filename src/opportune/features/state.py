@@ -83,6 +83,7 @@ _HISTOGRAMS: tuple[int, ...] = tuple(i for i, _, _, fills in _HEARD if fills)
 _PLAN: tuple[tuple[str, Stat, int, int], ...] = tuple(
     (f.name, f.stat, TAP_NAMES.index(f.tap), width_us(f.window) if f.window else 0) for f in FEATURES
 )
+_THAN: dict[str, int] = {f.name: TAP_NAMES.index(f.than) for f in FEATURES if f.than}
 
 
 class State:
@@ -119,7 +120,9 @@ def _no_hours() -> dict[int, list[int]]:
 
 def pack(state: State) -> bytes:
     """Deterministic bytes: equal states, equal bytes."""
-    return orjson.dumps([TAG, state.newest_us, state.tiles, state.totals, list(state.hours.values()), state.cart, state.letters])
+    return orjson.dumps(
+        [TAG, state.newest_us, state.tiles, state.totals, list(state.hours.values()), state.cart, state.letters]
+    )
 
 
 def unpack(data: bytes) -> State:
@@ -262,6 +265,12 @@ def finalise(state: State, at: datetime) -> dict[str, Value]:
             values[name] = _age_days(totals[tap][_LAST], at_us)
         elif stat is Stat.FIRST_AGE:
             values[name] = _age_days(totals[tap][_FIRST], at_us)
+        elif stat is Stat.MEAN_GAP:
+            n, _, first, last = totals[tap]
+            values[name] = (last - first) / (n - 1) / DAY_US if n > 1 else None
+        elif stat is Stat.AFTER:
+            last, other = totals[tap][_LAST], totals[_THAN[name]][_LAST]
+            values[name] = (last - other) / DAY_US if last >= 0 and other >= 0 else None
         elif stat is Stat.CART_ITEMS:
             values[name] = items
         elif stat is Stat.CART_VALUE:

@@ -251,6 +251,13 @@ class Exploration(Block):
     """Exploration: with probability `rate` draw uniformly over feasible actions and nothing. Off by default."""
 
     rate: float = Field(0.0, ge=0, le=1)
+    hours: float = Field(0.0, ge=0, le=1, description="Else: probability to draw the hour evenly.")
+
+
+class SendTime(Block):
+    """At which hour to speak while no send-time model can tell."""
+
+    default_hour: int | None = Field(None, ge=0, le=23, description="Local hour preferred; null: the earliest.")
 
 
 class PlaybookSpec(Block):
@@ -267,3 +274,4 @@ class PlaybookSpec(Block):
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
     campaigns: dict[Name, Campaign] = Field(default_factory=dict)
     exploration: Exploration = Exploration()
+    send_time: SendTime = SendTime()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -130,6 +131,7 @@ def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
         named("Product Viewed", "Product List Viewed"),
         named("Message Sent"),
     )
+
     def days(found: list[Event]) -> int:
         """A day's last instant is its midnight: windows are cut into hours that hold their end."""
         return len({(e.event_at - timedelta(microseconds=1)).date() for e in found})
@@ -154,6 +156,10 @@ def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
         "refunds_n_90d": len(those(named("Order Refunded"), 90)),
         "first_order_age_days": age(those(order), min),
         "last_order_age_days": age(those(order), max),
+        "orders_gap_days": _mean_gap([e.event_at for e in those(order)]),
+        "visit_after_order_days": None
+        if not those(order) or not those(visiting)
+        else (max(e.event_at for e in those(visiting)) - max(e.event_at for e in those(order))) / timedelta(days=1),
         "last_active_age_days": age(those(active), max),
         "views_n_1d": len(those(views, 1)),
         "views_n_7d": len(those(views, 7)),
@@ -176,6 +182,12 @@ def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
         "letters_sent_hours": sent_hours,
         "letters_opened_hours": opened_hours,
     }
+
+
+def _mean_gap(instants: list[datetime]) -> float | None:
+    ordered = sorted(instants)
+    gaps = [(b - a) / timedelta(days=1) for a, b in pairwise(ordered)]
+    return sum(gaps) / len(gaps) if gaps else None
 
 
 def _letters(log: list[Event]) -> tuple[tuple[float, ...], tuple[float, ...]]:
