@@ -210,7 +210,7 @@ def hours(shop: Shop, report: TrainReport) -> dict[str, float | str | int]:
             "weight_model": float(weight[np.arange(len(best)), best].mean()),
             "weight_one_hour": float(weight[:, one].mean()),
             "within_1h": float((away <= 1).mean()),
-            **{k: v for k, v in report.metrics.items() if k.endswith("snips") or k.endswith("snips_se")},
+            **{k: v for k, v in report.metrics.items() if k.endswith(("snips", "snips_se"))},
             "own_weight": float(files.manifest["own_weight"]),
         }
     return found
