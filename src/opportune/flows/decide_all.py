@@ -42,7 +42,7 @@ def decide_all(
             known = known_then(ids, at, claims, desk, uow)
         values = features_then(sorted(known), at, offline, tail, claims)
         readings = readings_from(values, {}, desk, ())
-        tell_hours(readings, people, at, desk)
+        tell_hours(readings, {c: past.customer for c, past in known.items()}, at, desk)
         rows = []
         for customer_id in values:
             case = case_of(
