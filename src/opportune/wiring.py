@@ -27,7 +27,7 @@ from opportune.ports import (
 from opportune.settings import Settings
 
 #: The models a decision reads. Their specifications are the folders of `models/`.
-MODEL_NAMES = ("purchase",)
+MODEL_NAMES = ("purchase", "churn", "send_time")
 _SECRET = "installation_secret"
 
 

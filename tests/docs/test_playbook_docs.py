@@ -30,6 +30,7 @@ HEADING = {
     "Experiment": ("Experiments", ""),
     "Variation": ("Experiments", "variations.*."),
     "Holdout": ("Holdout", ""),
+    "SendTime": ("Send time", ""),
 }
 BLOCKS = {
     name: block

@@ -1,6 +1,7 @@
 """The golden cases. After a change that is meant to change decisions, write them anew and read the difference:
 `python -m tests.golden.stories`."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -67,6 +68,19 @@ def stories(book: Playbook) -> dict[str, Case]:
         "no_profiling": case(book, consents=(consent("profiling", "*", "out", 1),)),
         "worth_less_than_nothing": case(
             book, Ask(customer_id="c1", channels=("email",)), scores={"purchase": score(0.0001)}
+        ),
+        "best_hour_in_the_week_of_a_clock_change": case(
+            book,
+            now=before_change,
+            scores={
+                "purchase": score(0.1),
+                "send_time": replace(
+                    score(0.3, "send_time"),
+                    hours=tuple(2.0 if hour == 9 else 0.9565 for hour in range(24)),
+                    best_hour_local=9,
+                    best_at=datetime(2026, 3, 29, 8, 0, tzinfo=UTC),
+                ),
+            },
         ),
         "cooling_down": case(book, sends=(send(NOW - 2 * DAY, campaign="big"),), degraded=True),
     }

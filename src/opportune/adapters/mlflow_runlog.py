@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from opportune.features.catalog import BY_NAME
 from opportune.learning import manifest as manifests
 from opportune.ports import Unavailable
 
@@ -214,8 +215,15 @@ def _save(target: Path, ours: Path, manifest: Mapping[str, Any]) -> None:
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
 
-    inputs = Schema([ColSpec(DataType.double, name, required=False) for name in manifest["features"]])
+    vectors = {name for name in manifest["features"] if name in BY_NAME and BY_NAME[name].dtype == "vector"}
+    inputs = Schema(
+        [
+            ColSpec(Array(DataType.double) if name in vectors else DataType.double, name, required=False)
+            for name in manifest["features"]
+        ]
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example.*")  # golden rows do that work
         mlflow.pyfunc.save_model(

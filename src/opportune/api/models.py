@@ -99,6 +99,8 @@ class ScoreOut(BaseModel):
     target: str
     model: str
     reasons: list[ReasonOut] = []
+    best_at: datetime | None = Field(None, description="send_time only: the next instant of the best hour.")
+    best_hour_local: int | None = Field(None, ge=0, le=23, description="send_time only; null: no hour is preferred.")
 
 
 class MessageOut(BaseModel):

@@ -15,9 +15,10 @@ EXIT = {"promoted": 0, "prior": 0, "refused": 3, "failed": 1}
 
 
 @click.command(
-    "train", epilog="Example:  opportune train purchase --as-of 2026-10-31      Exit: 0 promoted, 3 refused, 1 failed"
+    "train",
+    epilog="Example:  opportune train all --as-of 2026-10-31      Exit: 0 promoted (or a prior), 3 refused, 1 failed",
 )
-@click.argument("name", type=click.Choice(["purchase", "all"]))
+@click.argument("name", type=click.Choice(["churn", "purchase", "send_time", "all"]))
 @click.option("--as-of", default=None, help="Knowledge time: labels have matured by then. Default: now.")
 @json_option
 @click.pass_context
@@ -29,7 +30,8 @@ def command(ctx: click.Context, name: str, as_of: str | None, as_json: bool) -> 
     at = instant(as_of, "--as-of")
     reports = [train_one(installation, n, at) for n in (MODEL_NAMES if name == "all" else (name,))]
     result([r.to_dict() for r in reports], "\n\n".join(r.to_text() for r in reports), as_json)
-    ctx.exit(max((EXIT[str(r.verdict)] for r in reports), default=0))
+    found = {EXIT[str(r.verdict)] for r in reports}
+    ctx.exit(1 if 1 in found else max(found, default=0))  # a failure says more than a refusal
 
 
 def train_one(installation: "Installation", name: str, as_of: datetime | None) -> "TrainReport":

@@ -51,7 +51,7 @@ class Option:
 
 
 class Slot(NamedTuple):
-    """One instant at which a candidate may go, in microseconds. `weight`: this hour's chance relative to now's."""
+    """One instant at which a candidate may go, in microseconds. `weight`: its hour's chance relative to the mean."""
 
     at_us: int
     weight: float = 1.0
@@ -103,7 +103,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One action taken: a candidate at a slot, at a rank, with the probability it was drawn with."""
+    """One action taken: a candidate at a slot, at a rank, with the probability it was drawn with.
+
+    `slot_probability`: of this slot given the candidate; null when chance had no part in the slot.
+    """
 
     rank: int
     candidate: Candidate
@@ -111,6 +114,7 @@ class Choice:
     value_minor: int | None
     probability: float
     is_virtual: bool = False
+    slot_probability: float | None = None
 
 
 class Sifted(NamedTuple):

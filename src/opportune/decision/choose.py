@@ -8,6 +8,7 @@ from opportune.decision.rules import explores, ranks
 from opportune.domain.decisions import Case, RankDraw, Reason, Removal, Stage
 from opportune.domain.instants import from_us
 from opportune.playbook.load import Playbook
+from opportune.playbook.schema import Exploration
 
 NOTHING = "nothing"
 _Action = tuple[Candidate, Slot, int | None]
@@ -18,15 +19,16 @@ def choose(candidates: Sequence[Candidate], rank: int, case: Case, playbook: Pla
 
     `candidates` come best first. The best is taken at its best slot. With exploration (never for a test customer,
     never while a transactional message waits) one draw decides: with probability `rate` uniform over every feasible
-    (candidate, slot) and nothing, else the best. A campaign speaks once: its other channels are out; on the last
-    rank, or when nothing is taken, everyone is. A loser that stood before what was drawn is NOT_DRAWN, the others
-    are OUTRANKED.
+    (candidate, slot) and nothing, else the best candidate: with probability `hours` at any of its slots, else its best.
+    A campaign speaks once: its other channels are out; on the last rank, or when nothing is taken, everyone is. A loser
+    that stood before what was drawn is NOT_DRAWN, the others are OUTRANKED.
     """
     if not candidates:
         return None, Sifted([], [], (RankDraw(rank=rank, chosen=NOTHING, probabilities={NOTHING: 1.0}),))
-    rate = playbook.spec.exploration.rate
+    slot_probability = None
     if explores(case, playbook) and not candidates[0].option.is_transactional:
-        action, probability, draw = _explore(candidates, rank, rate, case)
+        action, probability, draw = _explore(candidates, rank, playbook.spec.exploration, case)
+        slot_probability = None if action is None else _slot_probability(action[0], probability, draw)
     else:
         action, probability = _best(candidates[0]), 1.0
         key = _key(action)
@@ -45,7 +47,9 @@ def choose(candidates: Sequence[Candidate], rank: int, case: Case, playbook: Pla
             removed.append(_lost(candidate, reason, taken))
         else:
             kept.append(candidate)
-    return Choice(rank, taken, slot, value, probability), Sifted(kept, removed, (draw,))
+    return Choice(rank, taken, slot, value, probability, slot_probability=slot_probability), Sifted(
+        kept, removed, (draw,)
+    )
 
 
 def _best(candidate: Candidate) -> _Action:
@@ -57,19 +61,35 @@ def _best(candidate: Candidate) -> _Action:
 
 
 def _explore(
-    candidates: Sequence[Candidate], rank: int, rate: float, case: Case
+    candidates: Sequence[Candidate], rank: int, exploration: Exploration, case: Case
 ) -> tuple[_Action | None, float, RankDraw]:
-    """One draw from `rate` x uniform(actions and nothing) + (1 - rate) x best; the whole distribution is logged."""
+    """One draw from `rate` x uniform(actions and nothing) + (1 - rate) x (`hours` x uniform(slots of the best) +
+    (1 - `hours`) x its best slot); the whole distribution is logged, actions that cannot be drawn left out."""
+    rate, first = exploration.rate, candidates[0]
+    best = _best(first)
+    everyone = candidates if rate > 0 else candidates[:1]
     actions: list[_Action | None] = [
-        (c, slot, value) for c in candidates for slot, value in zip(c.slots, c.values, strict=True)
+        (c, slot, value) for c in everyone for slot, value in zip(c.slots, c.values, strict=True)
     ]
-    best = _key(_best(candidates[0]))
-    actions.append(None)
+    if rate > 0:
+        actions.append(None)
+    elsewhere = (1.0 - rate) * exploration.hours / len(first.slots)
+    weights = [rate / len(actions) + (elsewhere if a is not None and a[0] is first else 0.0) for a in actions]
+    weights[actions.index(best)] += (1.0 - rate) * (1.0 - exploration.hours)
+    drawable = [i for i, weight in enumerate(weights) if weight > 0]
+    actions, weights = [actions[i] for i in drawable], [weights[i] for i in drawable]
     keys = [_key(action) for action in actions]
-    weights = [rate / len(actions) + (1.0 - rate if key == best else 0.0) for key in keys]
     at = pick(uniform(case.seed, f"rank:{rank}"), weights)
     draw = RankDraw(rank=rank, chosen=keys[at], probabilities=dict(zip(keys, weights, strict=True)))
     return actions[at], weights[at], draw
+
+
+def _slot_probability(candidate: Candidate, probability: float, draw: RankDraw) -> float | None:
+    """The drawn slot's share among all slots of its candidate; null when there was no other."""
+    mine = [
+        draw.probabilities[key] for s in candidate.slots if (key := _key((candidate, s, None))) in draw.probabilities
+    ]
+    return probability / sum(mine) if len(mine) > 1 else None
 
 
 def _key(action: _Action | None) -> str:

@@ -6,6 +6,7 @@ from opportune.decision.appraise import appraise
 from opportune.decision.candidate import Choice
 from opportune.decision.choose import choose
 from opportune.decision.consent import Standing
+from opportune.decision.hours import hour_weights
 from opportune.decision.nominate import nominate
 from opportune.decision.place import place
 from opportune.decision.qualify import qualify
@@ -29,10 +30,11 @@ def decide(case: Case, playbook: Playbook, trace: Trace | None = None) -> Decisi
     trace = Trace() if trace is None else trace
     keep = trace.keep
     chosen: list[Choice] = []
+    hours = hour_weights(case, playbook)  # from the send-time score, if anything tells the hours apart
     candidates = keep("nominate", nominate(case, playbook))
     candidates = keep("qualify", qualify(candidates, case, playbook))  # dates, conditions, cool-down, consent
     for rank in ranks(case, playbook):
-        candidates = keep("place", place(candidates, case, playbook, chosen), rank)  # quiet hours, expiry, caps there
+        candidates = keep("place", place(candidates, case, playbook, chosen, hours), rank)  # quiet hours, expiry, caps
         candidates = keep("appraise", appraise(candidates, case, playbook), rank)  # minor units of currency; best first
         candidates = keep("render", render(candidates, case, playbook), rank)  # a failing body is out, the next is up
         choice, left = choose(candidates, rank, case, playbook)  # one draw over feasible (candidate, slot) and nothing

@@ -1,10 +1,11 @@
 """Place: find each candidate the slots at which it may go, after what is booked and already chosen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from opportune.decision.candidate import Candidate, Choice, Sifted, Slot
 from opportune.decision.caps import Book
+from opportune.decision.hours import HourWeights
 from opportune.decision.slots import Blocked, earliest_slot, next_hour
 from opportune.decision.zones import calendar_zone, zones_of
 from opportune.domain.decisions import Case, Removal, Stage
@@ -21,13 +22,14 @@ def place(
     case: Case,
     playbook: Playbook,
     chosen: Sequence[Choice] = (),
-    grid: Mapping[int, float] | None = None,
+    grid: HourWeights | None = None,
 ) -> Sifted:
     """Candidates with their feasible slots, earliest first; those without any are removed.
 
     A candidate may go from now until `expires_after` has passed since it fired (for a request: since now), or its
     campaign ends. `chosen` messages count as sent. `grid`: weight of each UTC hour (its start in us -> relative chance,
-    1 when missing); null: nothing tells the hours apart, and only the earliest slot is looked for.
+    1 when missing); null: nothing tells the hours apart, and only the earliest slot is looked for, as for transactional
+    messages always.
     Removes QUIET_HOURS, FREQUENCY_CAP, SPACING, EXPIRED.
     """
     if not candidates:
@@ -41,14 +43,14 @@ def place(
         option = candidate.option
         deadline = candidate.expires_us or deadline_us(candidate, case, now)
         slots: list[Slot] = []
-        start = now
+        start, hours = now, None if option.is_transactional else grid
         while True:
             at = earliest_slot(start, deadline, option.quiet, zones, option.caps, book, zone)
             if isinstance(at, Blocked):
                 break
-            slots.append(Slot(at) if grid is None else Slot(at, grid.get(at - at % HOUR_US, 1.0)))
+            slots.append(Slot(at) if hours is None else Slot(at, hours.get(at - at % HOUR_US, 1.0)))
             start = next_hour(at)
-            if grid is None or len(slots) == MAX_SLOTS or start >= deadline:
+            if hours is None or len(slots) == MAX_SLOTS or start >= deadline:
                 break
         if slots:
             kept.append(candidate.placed(tuple(slots), deadline))

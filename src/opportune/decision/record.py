@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from opportune.decision.hours import SEND_TIME
 from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import (
     Ask,
@@ -94,8 +95,11 @@ def decision_to_dict(decision: Decision, case: Case | None = None) -> dict[str, 
 
 
 def score_to_dict(score: Score) -> dict[str, Any]:
-    """One score in the shape of the API."""
+    """One score in the shape of the API. Send time has `best_at` and `best_hour_local` beside."""
+    best_at = None if score.best_at is None else score.best_at.isoformat()
+    timed = {"best_at": best_at, "best_hour_local": score.best_hour_local} if score.name == SEND_TIME else {}
     return {
+        **timed,
         "p": score.p,
         "target": score.target,
         "model": score.model,
@@ -135,6 +139,7 @@ def send_of(decision: Decision, message: Message, ask: Ask, assignments: Mapping
             "value_minor": message.value_minor,
             "currency": decision.currency,
             "action_probability": message.action_probability,
+            "slot_probability": message.slot_probability,
             "reasons": list(message.reasons),
             "summary": decision.summary,
             "event": dict(firing.properties) if firing is not None else {},
@@ -201,6 +206,8 @@ def _scores(rows: _Json) -> dict[str, Score]:
 
 def _score(row: dict[str, Any]) -> Score:
     row["reasons"] = tuple(ScoreReason(**{**r, "value": _value(r["value"])}) for r in row["reasons"])
+    row["hours"] = tuple(row.get("hours", ()))
+    row["best_at"] = _maybe_at(row.get("best_at"))
     return Score(**row)
 
 

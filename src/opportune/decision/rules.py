@@ -62,8 +62,9 @@ def compile_rules(playbook: Playbook) -> Rules:
 
 
 def explores(case: Case, playbook: Playbook) -> bool:
-    """Exploration is on and the customer is not a test customer."""
-    return playbook.spec.exploration.rate > 0 and not case.customer.is_test
+    """Exploration, of actions or of hours, is on and the customer is not a test customer."""
+    exploration = playbook.spec.exploration
+    return (exploration.rate > 0 or exploration.hours > 0) and not case.customer.is_test
 
 
 def ranks(case: Case, playbook: Playbook) -> range:

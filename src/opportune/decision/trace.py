@@ -94,6 +94,7 @@ def message_of(choice: Choice, case: Case) -> Message:
         obeys_caps=option.obeys_caps,
         counts=option.counts,
         is_virtual=choice.is_virtual,
+        slot_probability=choice.slot_probability,
     )
 
 
@@ -110,4 +111,8 @@ def _reasons(choice: Choice, case: Case) -> tuple[str, ...]:
         worth = f"worth {choice.value_minor} = {p:.4f} x {spec.lift:g} x {option.goal_minor} - {spec.cost_minor}"
     if choice.slot.at_us == to_us(case.now):
         return started, worth
+    if choice.slot_probability is not None:
+        return started, worth, f"its hour was drawn with probability {choice.slot_probability:.4f}"
+    if choice.slot.at_us != choice.candidate.slots[0].at_us:
+        return started, worth, "placed at the best hour that quiet hours and caps leave open"
     return started, worth, "placed at the first slot that quiet hours and caps leave open"

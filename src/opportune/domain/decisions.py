@@ -102,13 +102,20 @@ class ScoreReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One model's answer for one customer. `p` in [0, 1]. `model` is `name/version`. `target` in words."""
+    """One model's answer for one customer. `p` in [0, 1]. `model` is `name/version`. `target` in words.
+
+    Send time only: `hours`, the chance of each local hour 0-23 relative to their mean (empty: no hour is preferred);
+    `best_hour_local` 0-23 and `best_at`, its next instant (null: none is).
+    """
 
     name: str
     p: float
     model: str
     target: str
     reasons: tuple[ScoreReason, ...] = ()
+    hours: tuple[float, ...] = ()
+    best_hour_local: int | None = None
+    best_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +166,8 @@ class Removal:
 class Message:
     """One chosen message. `action_probability`: with which this action was drawn at its rank, in (0, 1].
 
+    `slot_probability`: with which this slot was drawn given campaign, channel and wording; null when nothing was left
+    to chance about the slot.
     `value_minor`: integer minor units of currency, null when ranked by priority. `is_virtual`: withheld.
     """
 
@@ -182,6 +191,7 @@ class Message:
     obeys_caps: bool
     counts: bool
     is_virtual: bool = False
+    slot_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

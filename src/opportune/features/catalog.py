@@ -16,18 +16,28 @@ FORMAT = 1
 #: The cart remembers this many operations at most, newest first, and forgets them after this long.
 CART_MAX_OPS = 200
 CART_WINDOW = timedelta(days=30)
+#: Letters (messages sent, delivered, opened): at most this many operations are kept, newest first, and this long.
+LETTER_MAX_OPS = 200
+LETTER_WINDOW = timedelta(days=180)
 
 
 class Stat(StrEnum):
     """How the events of a tap become one value."""
 
     COUNT = "count"  # number of events in the window; 0 when none
+    DAYS = "days"  # number of different UTC days with an event in the window (at most 90 days long); 0 when none
     SUM = "sum"  # sum of the tap's value in the window, in major units; 0.0 when none
     FIRST_AGE = "first_age"  # days from the first event to now; null when none
     LAST_AGE = "last_age"  # days from the last event to now; null when none
+    MEAN_GAP = "mean_gap"  # mean days between two events; null with fewer than two
+    AFTER = (
+        "after"  # days from the last event of the tap `than` to the last of this one, negative: before; null when none
+    )
     HOURS = "hours"  # 24 counts by UTC hour of day; zeros when none
     CART_ITEMS = "cart_items"  # units left in the cart; 0 when empty
     CART_VALUE = "cart_value"  # value left in the cart, in major units; 0.0 when empty
+    LETTERS_SENT = "letters_sent"  # 24 counts of letters by UTC hour of their sending; zeros when none
+    LETTERS_OPENED = "letters_opened"  # the same, of those letters that were opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +73,7 @@ class Feature:
     key: str = "customer_id"
     owner: str = "lifecycle"
     size: int = 1  # numbers in a vector
+    than: str | None = None  # the other tap, for AFTER
 
 
 #: What comes of our own messages: not activity of the customer on their own account.
@@ -75,6 +86,23 @@ EMAIL_OUTCOMES = (
     "Unsubscribed",
 )
 ADDED, REMOVED = "Product Added", "Product Removed"
+#: What a customer does in person: looking round, filling a cart, buying.
+VISITING = (
+    "Page Viewed",
+    "Screen Viewed",
+    "Products Searched",
+    "Product List Viewed",
+    "Product Clicked",
+    "Product Viewed",
+    ADDED,
+    REMOVED,
+    "Cart Viewed",
+    "Checkout Started",
+    "Order Completed",
+)
+#: A letter goes out, or arrives; a person opens it. Both name it by `email_id`, else `message_id`.
+LETTER_SENT = ("Message Sent", "Email Delivered", "Push Notification Received", "SMS Delivered", "Message Delivered")
+LETTER_OPENED = ("Email Opened", "Push Notification Opened", "SMS Opened", "Message Opened")
 
 TAPS: tuple[Tap, ...] = (
     Tap(name="orders", events=("Order Completed",), value="value_minor"),
@@ -82,6 +110,8 @@ TAPS: tuple[Tap, ...] = (
     Tap(name="views", events=("Product Viewed", "Product List Viewed")),
     Tap(name="adds", events=(ADDED,)),
     Tap(name="cart", events=(ADDED, REMOVED)),
+    Tap(name="visits", events=VISITING, origins=("live", "import")),
+    Tap(name="letters", events=(*LETTER_SENT, *LETTER_OPENED), where=(("is_machine", False),)),
     Tap(name="activity", but_not=EMAIL_OUTCOMES, origins=("live", "import")),
     Tap(name="sends", events=("Message Sent",), origins=("own",)),
     Tap(name="emails_opened", events=("Email Opened",), where=(("is_machine", False),)),
@@ -101,6 +131,33 @@ def _count(name: str, tap: str, days: int | None, what: str) -> Feature:
         null_meaning=_NEVER_NULL,
         description=f"{what}, {_over(days)}.",
         window=None if days is None else timedelta(days=days),
+    )
+
+
+def _days(name: str, tap: str, days: int, what: str) -> Feature:
+    return Feature(
+        name=name,
+        tap=tap,
+        stat=Stat.DAYS,
+        dtype="int",
+        unit="days",
+        null_meaning="never null: no such day is 0",
+        description=f"{what}, {_over(days)}.",
+        window=timedelta(days=days),
+    )
+
+
+def _letters(name: str, stat: Stat, what: str) -> Feature:
+    return Feature(
+        name=name,
+        tap="letters",
+        stat=stat,
+        dtype="vector",
+        unit="letters per UTC hour of sending",
+        null_meaning="never null: 24 zeros when there is none",
+        description=f"{what} by UTC hour of sending, last 180 days.",
+        window=LETTER_WINDOW,
+        size=24,
     )
 
 
@@ -128,6 +185,7 @@ def _over(days: int | None) -> str:
 
 
 FEATURES: tuple[Feature, ...] = (
+    _count("orders_n_7d", "orders", 7, "Completed orders"),
     _count("orders_n_30d", "orders", 30, "Completed orders"),
     _count("orders_n_90d", "orders", 90, "Completed orders"),
     _count("orders_n_all", "orders", None, "Completed orders"),
@@ -137,10 +195,32 @@ FEATURES: tuple[Feature, ...] = (
     _age("first_order_age_days", "orders", Stat.FIRST_AGE, "never ordered", "Days since the first order."),
     _age("last_order_age_days", "orders", Stat.LAST_AGE, "never ordered", "Days since the last order."),
     _age("last_active_age_days", "activity", Stat.LAST_AGE, "never active", "Days since anything the customer did."),
+    _age("orders_gap_days", "orders", Stat.MEAN_GAP, "fewer than two orders", "Mean days between orders."),
+    Feature(
+        name="visit_after_order_days",
+        tap="visits",
+        than="orders",
+        stat=Stat.AFTER,
+        dtype="float",
+        unit="days",
+        null_meaning="never ordered",
+        description="Days from the last order to the last visit.",
+    ),
     _count("views_n_1d", "views", 1, "Product and product list views"),
     _count("views_n_7d", "views", 7, "Product and product list views"),
     _count("views_n_30d", "views", 30, "Product and product list views"),
     _count("adds_n_7d", "adds", 7, "Products added to the cart"),
+    _days("add_days_n_30d", "adds", 30, "Days on which a product was added to the cart"),
+    _days("add_days_n_90d", "adds", 90, "Days on which a product was added to the cart"),
+    _age("last_add_age_days", "adds", Stat.LAST_AGE, "never added", "Days since a product was last added to the cart."),
+    _days("visit_days_n_3d", "visits", 3, "Days with a visit"),
+    _days("visit_days_n_7d", "visits", 7, "Days with a visit"),
+    _days("visit_days_n_14d", "visits", 14, "Days with a visit"),
+    _days("visit_days_n_30d", "visits", 30, "Days with a visit"),
+    _days("visit_days_n_60d", "visits", 60, "Days with a visit"),
+    _days("visit_days_n_90d", "visits", 90, "Days with a visit"),
+    _age("first_visit_age_days", "visits", Stat.FIRST_AGE, "never visited", "Days since the first visit."),
+    _age("last_visit_age_days", "visits", Stat.LAST_AGE, "never visited", "Days since the last visit."),
     Feature(
         name="cart_items_n",
         tap="cart",
@@ -176,6 +256,8 @@ FEATURES: tuple[Feature, ...] = (
         description="Histogram of all activity by UTC hour of day, all time.",
         size=24,
     ),
+    _letters("letters_sent_hours", Stat.LETTERS_SENT, "Letters sent"),
+    _letters("letters_opened_hours", Stat.LETTERS_OPENED, "Letters that were opened,"),
 )
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
@@ -196,6 +278,7 @@ def _hash() -> str:
         "taps": [asdict(tap) for tap in TAPS],
         "features": features,
         "cart": [CART_MAX_OPS, CART_WINDOW.total_seconds()],
+        "letters": [LETTER_MAX_OPS, LETTER_WINDOW.total_seconds(), LETTER_SENT],
     }
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"), default=lambda o: o.total_seconds())
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -6,10 +6,24 @@ it belongs to that customer. Instants are microseconds since 1970 UTC; spans are
 """
 
 from opportune.domain.instants import DAY_US, HOUR_US
-from opportune.features.catalog import CART_MAX_OPS, CART_WINDOW, FEATURES, REMOVED, TAPS, Feature, Stat, Tap
+from opportune.features.catalog import (
+    CART_MAX_OPS,
+    CART_WINDOW,
+    FEATURES,
+    LETTER_MAX_OPS,
+    LETTER_OPENED,
+    LETTER_WINDOW,
+    REMOVED,
+    TAPS,
+    Feature,
+    Stat,
+    Tap,
+)
 from opportune.features.windows import width_us
 
-_CART_STATS = (Stat.CART_ITEMS, Stat.CART_VALUE)
+_APART = (Stat.CART_ITEMS, Stat.CART_VALUE, Stat.LETTERS_SENT, Stat.LETTERS_OPENED)
+#: The UTC day whose tiles hold an instant; an event exactly at midnight still belongs to the day before.
+_DAY = f"(({{us}} - 1) // {DAY_US})"
 
 
 def features_sql() -> str:
@@ -22,13 +36,13 @@ def features_sql() -> str:
     heard = ", ".join(f"({_condition(tap)}) AS is_{tap.name}" for tap in TAPS)
     measured = sorted({tap.value for tap in TAPS if tap.value})
     amounts = "".join(f", coalesce({value}, 0) AS amount_{value}" for value in measured)
-    aggregates = ",\n    ".join(f"{_aggregate(f)} AS {f.name}" for f in FEATURES if f.stat not in _CART_STATS)
+    aggregates = ",\n    ".join(f"{_aggregate(f)} AS {f.name}" for f in FEATURES if f.stat not in _APART)
     finished = ",\n  ".join(f"{_finish(f)} AS {f.name}" for f in FEATURES)
     return f"""
 WITH rows_ AS (SELECT row_id, customer_id, at_us, {edge_columns} FROM r),
 events_ AS (
-  SELECT customer_id, from_us, to_us, us, known_us, (us // {HOUR_US}) % 24 AS hour_, name,
-    product_id, price_minor, quantity{amounts}, {heard}
+  SELECT customer_id, from_us, to_us, us, known_us, (us // {HOUR_US}) % 24 AS hour_, {_DAY.format(us="us")} AS day_,
+    name, letter, product_id, price_minor, quantity{amounts}, {heard}
   FROM e
 ),
 seen AS NOT MATERIALIZED (
@@ -42,11 +56,13 @@ sums AS MATERIALIZED (
     {aggregates}
   FROM seen GROUP BY row_id
 ),
-{_cart_ctes()}
+{_cart_ctes()},
+{_letter_ctes()}
 SELECT
   r.row_id,
   {finished}
 FROM r LEFT JOIN sums ON sums.row_id = r.row_id LEFT JOIN cart ON cart.row_id = r.row_id
+LEFT JOIN letters ON letters.row_id = r.row_id
 """
 
 
@@ -75,6 +91,29 @@ cart AS (
 )"""
 
 
+def _letter_ctes() -> str:
+    return f"""letter_ops AS (
+  SELECT row_id, us, letter, (name IN ({_texts(LETTER_OPENED)}))::INT AS is_opened
+  FROM seen WHERE is_letters AND letter IS NOT NULL AND us > {_edge(width_us(LETTER_WINDOW))}
+),
+newest_letter_ops AS (
+  SELECT * FROM letter_ops
+  QUALIFY row_number() OVER (PARTITION BY row_id ORDER BY us DESC, letter DESC, is_opened DESC) <= {LETTER_MAX_OPS}
+),
+each_letter AS (
+  SELECT row_id, (min(us) FILTER (is_opened = 0) // {HOUR_US}) % 24 AS hour_, max(is_opened) AS is_opened
+  FROM newest_letter_ops GROUP BY row_id, letter
+),
+letters AS (
+  SELECT row_id, [{_by_hour("true")}]::DOUBLE[] AS sent, [{_by_hour("is_opened = 1")}]::DOUBLE[] AS opened
+  FROM each_letter WHERE hour_ IS NOT NULL GROUP BY row_id
+)"""
+
+
+def _by_hour(condition: str) -> str:
+    return ", ".join(f"count(*) FILTER ({condition} AND hour_ = {h})" for h in range(24))
+
+
 def _condition(tap: Tap) -> str:
     parts = []
     if tap.events is not None:
@@ -93,6 +132,9 @@ def _aggregate(feature: Feature) -> str:
     match feature.stat:
         case Stat.COUNT:
             return f"count(*) FILTER ({inside})"
+        case Stat.DAYS:  # a bit per day, for a count of distinct values is far slower
+            at_day = _DAY.format(us="at_us")
+            return f"bit_or(1::HUGEINT << least({at_day} - day_, 126)::INT) FILTER ({inside})"
         case Stat.SUM:
             value = next(tap.value for tap in TAPS if tap.name == feature.tap)
             return f"sum(amount_{value}) FILTER ({inside})"
@@ -100,10 +142,15 @@ def _aggregate(feature: Feature) -> str:
             return f"(any_value(at_us) - min(us) FILTER ({heard}))::DOUBLE / {DAY_US}"
         case Stat.LAST_AGE:
             return f"(any_value(at_us) - max(us) FILTER ({heard}))::DOUBLE / {DAY_US}"
+        case Stat.MEAN_GAP:
+            n = f"nullif(count(*) FILTER ({heard}) - 1, 0)"
+            return f"(max(us) FILTER ({heard}) - min(us) FILTER ({heard}))::DOUBLE / {n} / {DAY_US}"
+        case Stat.AFTER:
+            return f"(max(us) FILTER ({heard}) - max(us) FILTER (is_{feature.than}))::DOUBLE / {DAY_US}"
         case Stat.HOURS:
-            return "[" + ", ".join(f"count(*) FILTER ({heard} AND hour_ = {h})" for h in range(24)) + "]::DOUBLE[]"
+            return f"[{_by_hour(heard)}]::DOUBLE[]"
         case _:
-            raise ValueError(f"{feature.name}: the cart is not one aggregate")
+            raise ValueError(f"{feature.name}: carts and letters are not one aggregate")
 
 
 def _finish(feature: Feature) -> str:
@@ -114,6 +161,12 @@ def _finish(feature: Feature) -> str:
             return f"coalesce(sums.{feature.name}, 0)::DOUBLE / 100"
         case Stat.HOURS:
             return f"coalesce(sums.{feature.name}, {[0.0] * feature.size}::DOUBLE[])"
+        case Stat.DAYS:
+            return f"coalesce(bit_count(sums.{feature.name}), 0)::BIGINT"
+        case Stat.LETTERS_SENT:
+            return f"coalesce(letters.sent, {[0.0] * feature.size}::DOUBLE[])"
+        case Stat.LETTERS_OPENED:
+            return f"coalesce(letters.opened, {[0.0] * feature.size}::DOUBLE[])"
         case Stat.CART_ITEMS:
             return "coalesce(cart.units, 0)::BIGINT"
         case Stat.CART_VALUE:

@@ -21,6 +21,9 @@ from opportune.features.catalog import (
     CART_WINDOW,
     FEATURES,
     FORMAT,
+    LETTER_MAX_OPS,
+    LETTER_OPENED,
+    LETTER_WINDOW,
     REMOVED,
     TAP_NAMES,
     TAPS,
@@ -36,12 +39,17 @@ TAG = f"{FORMAT}:{definition_hash()[7:19]}"
 
 #: One cart operation: instant, product ("" unknown), units (negative: removed), price in minor units (-1 unknown).
 CartOp = tuple[int, str, int, int]
+#: One letter operation: instant, letter ("" unknown), 1 when it was opened then, 0 when it was sent.
+LetterOp = tuple[int, str, int]
 #: Hours since 1970 ascending, count per hour, sum per hour (empty when the tap carries no value).
 Tiles = tuple[list[int], list[int], list[int]]
 
 _CART_TAP = TAP_NAMES.index("cart")
 _ORDERS_TAP = TAP_NAMES.index("orders")
+_LETTERS_TAP = TAP_NAMES.index("letters")
+_OPENED = frozenset(LETTER_OPENED)
 _CART_WIDTH = width_us(CART_WINDOW)
+_LETTER_WIDTH = width_us(LETTER_WINDOW)
 _N, _SUM, _FIRST, _LAST = range(4)
 
 
@@ -49,9 +57,12 @@ class StateOutdated(ValueError):
     """Packed by another catalogue or layout, or no packed state at all: rebuild from the events."""
 
 
+_TILED = (Stat.COUNT, Stat.SUM, Stat.DAYS)
+
+
 def _widest(tap: str) -> int:
     """The longest window of a tap that needs tiles, microseconds; 0 when none does."""
-    tiled = [f.window for f in FEATURES if f.tap == tap and f.window and f.stat in (Stat.COUNT, Stat.SUM)]
+    tiled = [f.window for f in FEATURES if f.tap == tap and f.window and f.stat in _TILED]
     return max((width_us(window) for window in tiled), default=0)
 
 
@@ -72,12 +83,13 @@ _HISTOGRAMS: tuple[int, ...] = tuple(i for i, _, _, fills in _HEARD if fills)
 _PLAN: tuple[tuple[str, Stat, int, int], ...] = tuple(
     (f.name, f.stat, TAP_NAMES.index(f.tap), width_us(f.window) if f.window else 0) for f in FEATURES
 )
+_THAN: dict[str, int] = {f.name: TAP_NAMES.index(f.than) for f in FEATURES if f.than}
 
 
 class State:
     """What is kept of one customer's events. Treat as a value: `update` returns a new one."""
 
-    __slots__ = ("cart", "hours", "newest_us", "tiles", "totals")
+    __slots__ = ("cart", "hours", "letters", "newest_us", "tiles", "totals")
 
     def __init__(
         self,
@@ -86,18 +98,20 @@ class State:
         totals: list[list[int]],
         hours: dict[int, list[int]],
         cart: list[CartOp],
+        letters: list[LetterOp],
     ) -> None:
         self.newest_us = newest_us  # -1: no event yet
         self.tiles = tiles  # by tap
         self.totals = totals  # by tap: count, sum, first instant, last instant (-1: none)
         self.hours = hours  # tap -> 24 counts by UTC hour of day
         self.cart = cart  # ascending
+        self.letters = letters  # ascending
 
 
 def empty() -> State:
     """The state of a customer without events."""
     n = len(TAPS)
-    return State(-1, [([], [], []) for _ in range(n)], [[0, 0, -1, -1] for _ in range(n)], _no_hours(), [])
+    return State(-1, [([], [], []) for _ in range(n)], [[0, 0, -1, -1] for _ in range(n)], _no_hours(), [], [])
 
 
 def _no_hours() -> dict[int, list[int]]:
@@ -106,19 +120,26 @@ def _no_hours() -> dict[int, list[int]]:
 
 def pack(state: State) -> bytes:
     """Deterministic bytes: equal states, equal bytes."""
-    return orjson.dumps([TAG, state.newest_us, state.tiles, state.totals, list(state.hours.values()), state.cart])
+    return orjson.dumps(
+        [TAG, state.newest_us, state.tiles, state.totals, list(state.hours.values()), state.cart, state.letters]
+    )
 
 
 def unpack(data: bytes) -> State:
     """The state of packed bytes. Raises StateOutdated when another catalogue packed them or they are damaged."""
     try:
-        tag, newest_us, tiles, totals, hours, cart = orjson.loads(data)
+        tag, newest_us, tiles, totals, hours, cart, letters = orjson.loads(data)
     except (ValueError, TypeError) as error:
         raise StateOutdated("these bytes are no packed feature state: rebuild it from the events") from error
     if tag != TAG:
         raise StateOutdated(f"feature state of definition {tag}, this is {TAG}: rebuild it from the events")
     return State(
-        newest_us, tiles, totals, dict(zip(_HISTOGRAMS, hours, strict=True)), [(us, p, n, m) for us, p, n, m in cart]
+        newest_us,
+        tiles,
+        totals,
+        dict(zip(_HISTOGRAMS, hours, strict=True)),
+        [(us, p, n, m) for us, p, n, m in cart],
+        [(us, letter, opened) for us, letter, opened in letters],
     )
 
 
@@ -135,6 +156,7 @@ def update(state: State, events: Iterable[Event]) -> State:
         [total[:] for total in state.totals],
         {tap: hours[:] for tap, hours in state.hours.items()},
         state.cart[:],
+        state.letters[:],
     )
     for event in events:
         _hear(new, extract(event))
@@ -155,6 +177,10 @@ def _hear(state: State, measures: Measures) -> None:
             continue
         if i == _CART_TAP:
             state.cart.append(_cart_op(measures))
+            continue
+        if i == _LETTERS_TAP:
+            if measures.letter is not None:
+                state.letters.append((us, measures.letter, int(measures.name in _OPENED)))
             continue
         amount = (getattr(measures, tap.value) or 0) if tap.value else 0
         total = state.totals[i]
@@ -203,6 +229,9 @@ def _prune(state: State) -> None:
         edge = max(state.totals[_ORDERS_TAP][_LAST], old_edge(state.newest_us, _CART_WIDTH))
         # Operations of equal content are the same for us, so that this order needs no message id.
         state.cart = sorted(op for op in state.cart if op[0] > edge)[-CART_MAX_OPS:]
+    if state.letters:
+        edge = old_edge(state.newest_us, _LETTER_WIDTH)
+        state.letters = sorted(op for op in state.letters if op[0] > edge)[-LETTER_MAX_OPS:]
 
 
 def finalise(state: State, at: datetime) -> dict[str, Value]:
@@ -213,6 +242,7 @@ def finalise(state: State, at: datetime) -> dict[str, Value]:
     at_us = to_us(at)
     tiles, totals = state.tiles, state.totals
     items, value = _cart(state.cart, old_edge(at_us, _CART_WIDTH)) if state.cart else (0, 0)
+    sent, opened = _letters(state.letters, old_edge(at_us, _LETTER_WIDTH)) if state.letters else (_NO_HOURS, _NO_HOURS)
     values: dict[str, Value] = {}
     for name, stat, tap, width in _PLAN:
         if stat is Stat.COUNT:
@@ -221,6 +251,10 @@ def finalise(state: State, at: datetime) -> dict[str, Value]:
                 values[name] = sum(counts[bisect_left(hours, (at_us - width) // HOUR_US) :]) if hours else 0
             else:
                 values[name] = totals[tap][_N]
+        elif stat is Stat.DAYS:
+            hours, _, _ = tiles[tap]
+            start = bisect_left(hours, (at_us - width) // HOUR_US) if hours else 0
+            values[name] = len({hour // 24 for hour in hours[start:]})
         elif stat is Stat.SUM:
             if width:
                 hours, _, sums = tiles[tap]
@@ -231,10 +265,20 @@ def finalise(state: State, at: datetime) -> dict[str, Value]:
             values[name] = _age_days(totals[tap][_LAST], at_us)
         elif stat is Stat.FIRST_AGE:
             values[name] = _age_days(totals[tap][_FIRST], at_us)
+        elif stat is Stat.MEAN_GAP:
+            n, _, first, last = totals[tap]
+            values[name] = (last - first) / (n - 1) / DAY_US if n > 1 else None
+        elif stat is Stat.AFTER:
+            last, other = totals[tap][_LAST], totals[_THAN[name]][_LAST]
+            values[name] = (last - other) / DAY_US if last >= 0 and other >= 0 else None
         elif stat is Stat.CART_ITEMS:
             values[name] = items
         elif stat is Stat.CART_VALUE:
             values[name] = value / 100
+        elif stat is Stat.LETTERS_SENT:
+            values[name] = sent
+        elif stat is Stat.LETTERS_OPENED:
+            values[name] = opened
         else:
             values[name] = tuple(map(float, state.hours[tap]))
     return values
@@ -258,6 +302,23 @@ def finish_packed(data: bytes | None, at_us: int) -> dict[str, Any]:
 
 def _age_days(us: int, at_us: int) -> float | None:
     return None if us < 0 else max(at_us - us, 0) / DAY_US
+
+
+_NO_HOURS: tuple[float, ...] = (0.0,) * 24
+
+
+def _letters(ops: list[LetterOp], edge: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Letters sent after `edge`, and those of them that were opened, by UTC hour of the first sending."""
+    opened = {letter for us, letter, is_opened in ops if is_opened and us > edge}
+    sent, read = [0.0] * 24, [0.0] * 24
+    seen: set[str] = set()
+    for us, letter, is_opened in ops:  # ascending, so that the first sending is met first
+        if us > edge and not is_opened and letter not in seen:
+            seen.add(letter)
+            hour = us // HOUR_US % 24
+            sent[hour] += 1
+            read[hour] += letter in opened
+    return tuple(sent), tuple(read)
 
 
 def _cart(ops: list[CartOp], edge: int) -> tuple[int, int]:

@@ -7,7 +7,9 @@ from datetime import datetime
 
 from opportune.decision import record
 from opportune.decision.consent import Standing
+from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
+from opportune.decision.zones import zone_of
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.decisions import Ask, Case, Decision, Mode, Reason, Score, StoredDecision, Value
 from opportune.domain.messages import Deliver, Send
@@ -126,6 +128,26 @@ def readings_from(
     return {c: Reading(version=versions.get(c, 0), values=values[c], scores=scores.get(c, {})) for c in values}
 
 
+def tell_hours(
+    readings: Mapping[str, Reading],
+    customers: Mapping[str, Customer],
+    now: datetime,
+    desk: Desk,
+    explained: Collection[str] = (),
+) -> None:
+    """Add the send-time score to the readings of these customers, all at once. As with the others, who never did
+    anything has none."""
+    seen = [c for c in readings if readings[c].values["last_active_age_days"] is not None]
+    if not seen:
+        return
+    zones = [zone_of(customers[c].zone) if c in customers else None for c in seen]
+    explain = [i for i, c in enumerate(seen) if c in explained]
+    default_hour = desk.playbook.spec.send_time.default_hour
+    values = [readings[c].values for c in seen]
+    for c, score in zip(seen, desk.scorer.best_hours(values, zones, now, default_hour, explain) or (), strict=False):
+        readings[c].scores = {**readings[c].scores, SEND_TIME: score}
+
+
 class _Room:
     """One transaction's worth of deciding: what was read for its customers, and what will be written."""
 
@@ -144,6 +166,7 @@ class _Room:
         self._explained = {a.customer_id for a in asks if a.explain}
         self._heal(ids)
         self.customers = uow.customers.get(ids)
+        tell_hours({c: self.readings[c] for c in ids}, self.customers, self.now, desk, self._explained)
         self.consents = uow.consents.of(ids)
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
         self.decided: list[tuple[Ask, Case, Decision]] = []
@@ -226,7 +249,10 @@ def decide_as_of(ask: Ask, desk: Desk) -> Decision:
     with desk.ledger.read() as uow:
         past = past_of(ask.customer_id, ask.at, desk.playbook, uow)
     values = {past.customer.customer_id: finalise(rebuild(past.events), ask.at)}
-    reading = readings_from(values, {}, desk, values if ask.explain else ())[past.customer.customer_id]
+    explained = values if ask.explain else ()
+    readings = readings_from(values, {}, desk, explained)
+    tell_hours(readings, {past.customer.customer_id: past.customer}, ask.at, desk, explained)
+    reading = readings[past.customer.customer_id]
     case = case_of(ask, past.customer, ask.at, reading, past.consents, past.sends, desk, degraded=False)
     return choose(case, desk.playbook)
 

@@ -15,7 +15,7 @@ from opportune.domain.events import Event
 from opportune.domain.instants import parse_instant, to_us
 from opportune.domain.messages import Deliver
 from opportune.features.catalog import FEATURES
-from opportune.flows.decide import case_of, decide, readings_from
+from opportune.flows.decide import case_of, decide, readings_from, tell_hours
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import Past, as_booked_then, past_of
 from opportune.flows.publish import EVENTS_CURSOR
@@ -42,6 +42,7 @@ def decide_all(
             known = known_then(ids, at, claims, desk, uow)
         values = features_then(sorted(known), at, offline, tail, claims)
         readings = readings_from(values, {}, desk, ())
+        tell_hours(readings, {c: past.customer for c, past in known.items()}, at, desk)
         rows = []
         for customer_id in values:
             case = case_of(

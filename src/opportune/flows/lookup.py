@@ -12,7 +12,7 @@ from opportune.decision.consent import Standing
 from opportune.decision.pipeline import decide as choose
 from opportune.domain.decisions import Decision
 from opportune.features.state import empty, finalise, rebuild
-from opportune.flows.decide import Reading, read_features, readings_from, readings_of
+from opportune.flows.decide import Reading, read_features, readings_from, readings_of, tell_hours
 from opportune.flows.desk import Desk
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
@@ -73,11 +73,13 @@ def score(
         consents = uow.consents.of(set(whose.values()))
         stamps = uow.states.stamps(set(whose.values()))
         if at is not None:
-            events = {c: past_of(c, at, desk.playbook, uow).events for c in whose.values()}
-            values = {c: finalise(rebuild(e), at) for c, e in events.items()}
+            pasts = {c: past_of(c, at, desk.playbook, uow) for c in whose.values()}
+            people = {c: past.customer for c, past in pasts.items()}
+            values = {c: finalise(rebuild(past.events), at) for c, past in pasts.items()}
             readings: Mapping[str, Reading] = readings_from(values, {}, desk, values if explain else ())
         else:
             ids = set(whose.values())
+            people = uow.customers.get(ids)
             fresh, _ = read_features(ids, now, desk, ids if explain else ())
             behind = [c for c in ids if c not in fresh or not fresh[c].is_of(stamps.get(c))]
             states, found = ledger_states(behind, uow)
@@ -85,6 +87,7 @@ def score(
             fresh.update(readings_of(states, found, now, desk, ids if explain else ()))
             blank = {c: finalise(empty(), now) for c in ids if c not in fresh}
             readings = {**fresh, **readings_from(blank, {}, desk, blank if explain else ())}
+    tell_hours(readings, people, now, desk, readings if explain else ())
     answers = []
     for asked in customer_ids:
         customer = whose[asked]

@@ -3,10 +3,15 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
 
+import numpy as np
+
+from opportune.decision.hours import next_at, preferring
 from opportune.domain.decisions import Score, Value
 from opportune.features import vector
-from opportune.learning.model import LoadedModel
+from opportune.learning.loading import AnyModel, loaded
+from opportune.learning.timing import HoursModel
 from opportune.ports import ModelShelf
 
 log = logging.getLogger("opportune.scoring")
@@ -21,14 +26,14 @@ class Scorer:
     def __init__(self, shelf: ModelShelf, names: Sequence[str]) -> None:
         self._shelf = shelf
         self._names = tuple(names)
-        self._models: Mapping[str, LoadedModel] = {}
+        self._models: Mapping[str, AnyModel] = {}
         self._stamps: dict[str, str | None] = {}
         self._lock = threading.Lock()
         #: name -> why the newest champion on disk is not the one in use; empty when all is well.
         self.failures: dict[str, str] = {}
 
     @property
-    def models(self) -> Mapping[str, LoadedModel]:
+    def models(self) -> Mapping[str, AnyModel]:
         """The champions in use now, by name."""
         return self._models
 
@@ -42,7 +47,7 @@ class Scorer:
                     continue
                 self._stamps[name] = stamp
                 try:
-                    model = LoadedModel(self._shelf.load(name))
+                    model = loaded(self._shelf.load(name))
                 except (ValueError, OSError) as problem:
                     self.failures[name] = str(problem)
                     kept = self._models[name].label if name in self._models else "no model"
@@ -56,12 +61,15 @@ class Scorer:
     def score(
         self, customers: Sequence[Mapping[str, Value]], only: Sequence[str] | None = None, explain: Sequence[int] = ()
     ) -> list[dict[str, Score]]:
-        """One mapping name -> Score per customer, in order. `only`: these models. `explain`: positions with reasons."""
+        """One mapping name -> Score per customer, in order. `only`: these models. `explain`: positions with reasons.
+
+        Hours are not among them: they need the customer's zone, see `best_hours`.
+        """
         answers: list[dict[str, Score]] = [{} for _ in customers]
         if not customers:
             return answers
         for name, model in self._models.items():
-            if only is not None and name not in only:
+            if isinstance(model, HoursModel) or (only is not None and name not in only):
                 continue
             matrix = vector.build_many(customers, model.names)
             p = model.predict(matrix)
@@ -75,6 +83,45 @@ class Scorer:
                     reasons=tuple(reasons.get(i, ())),
                 )
         return answers
+
+    def best_hours(
+        self,
+        customers: Sequence[Mapping[str, Value]],
+        zones: Sequence[tzinfo | None],
+        now: datetime,
+        default_hour: int | None = None,
+        explain: Sequence[int] = (),
+    ) -> list[Score] | None:
+        """The send-time Score of each customer, in order; null when there is no such model.
+
+        `zones`: null where unknown, UTC then stands for local time. `default_hour`: what is preferred where nothing is.
+        """
+        model = next((m for m in self._models.values() if isinstance(m, HoursModel)), None)
+        if model is None:
+            return None
+        offsets = {zone: (now.astimezone(zone).utcoffset() or now.utcoffset()) for zone in {z for z in zones if z}}
+        hours = {zone: offset.total_seconds() / 3600 for zone, offset in offsets.items() if offset is not None}
+        matrix = vector.build_many(customers, model.names)
+        offset_h = np.array([0.0 if zone is None else hours[zone] for zone in zones])
+        has_zone = np.array([zone is not None for zone in zones], dtype=np.bool_)
+        explained, soon, scores = set(explain), dict[tuple[int, tzinfo], datetime](), []
+        for i, answer in enumerate(model.answers(matrix, offset_h, has_zone, default_hour)):
+            zone, best = zones[i] or UTC, answer.best_hour
+            if best is not None and (best, zone) not in soon:
+                soon[best, zone] = next_at(best, now, zone)
+            scores.append(
+                Score(
+                    name=model.name,
+                    p=answer.p,
+                    model=model.label,
+                    target=model.target,
+                    reasons=(answer.reason,) if i in explained else (),
+                    hours=answer.hours or (preferring(best) if best is not None else ()),
+                    best_hour_local=best,
+                    best_at=None if best is None else soon[best, zone],
+                )
+            )
+        return scores
 
 
 def keep_fresh(

@@ -1,6 +1,7 @@
 """A send is committed: it joins the customer's own event log, and so their features, in the same transaction."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from opportune.domain.events import Event, EventKind, Origin
@@ -11,6 +12,8 @@ from opportune.flows.states import ledger_states
 from opportune.ports import OutboxItem, UnitOfWork
 
 _TICK = timedelta(microseconds=1)
+#: Handed off further than this from its slot, a message did not go in the hour that was drawn for it.
+ON_TIME = timedelta(minutes=30)
 
 
 def commit_sent(sends: Sequence[Send], at: datetime, now: datetime, uow: UnitOfWork) -> None:
@@ -52,8 +55,12 @@ def next_row(
 
 
 def sent_event(send: Send, at: datetime, now: datetime) -> Event:
-    """`Message Sent`, unique per message, in the customer's own log."""
-    return own_event(f"sent:{send.message_id}", "Message Sent", send, at, now)
+    """`Message Sent`, unique per message, in the customer's own log, with the probability its hour was drawn with."""
+    event = own_event(f"sent:{send.message_id}", "Message Sent", send, at, now)
+    drawn = send.payload.get("slot_probability")
+    if drawn is None or abs(at - send.send_at) > ON_TIME:  # another hour than the one chance chose
+        return event
+    return replace(event, properties={**event.properties, "slot_probability": drawn})
 
 
 def own_event(message_id: str, name: str, send: Send, at: datetime, now: datetime) -> Event:

@@ -32,7 +32,7 @@ class Rows:
 
     @property
     def n_positive(self) -> int:
-        """Rows that reached the goal."""
+        """Rows that reached the target."""
         return int(self.reached.sum())
 
     def where(self, mask: npt.NDArray[np.bool_]) -> "Rows":
@@ -88,7 +88,7 @@ def fit(rows: Rows, spec: ModelSpec) -> Fitted:
     Raises ValueError when there is no row of each class.
     """
     if not 0 < rows.n_positive < len(rows):
-        raise ValueError("training needs customers who reached the goal and customers who did not")
+        raise ValueError("training needs customers who reached the target and customers who did not")
     raw, reached = [], []
     for fold in range(FOLDS):
         inside, newest = rows.fold == fold, rows.newest

@@ -5,14 +5,14 @@ from typing import Any
 
 from opportune.features import vector
 from opportune.learning import manifest as manifests
-from opportune.learning.model import LoadedModel
+from opportune.learning.loading import AnyModel, loaded
 from opportune.ports import ModelFiles
 
 
 class PyfuncModel:
-    """Wraps a LoadedModel for `mlflow.pyfunc`."""
+    """Wraps a loaded model for `mlflow.pyfunc`."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: AnyModel) -> None:
         self._model = model
 
     def predict(self, frame: Any) -> Any:
@@ -25,4 +25,4 @@ def _load_pyfunc(path: str) -> PyfuncModel:
     manifest = manifests.parse((folder / manifests.MANIFEST).read_bytes())
     text = (folder / manifests.MODEL).read_bytes().decode()
     files = ModelFiles(name=manifest["name"], version=str(manifest["version"]), manifest=manifest, text=text)
-    return PyfuncModel(LoadedModel(files))
+    return PyfuncModel(loaded(files))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from opportune.features import catalog
+from opportune.features import catalog, vector
 from opportune.learning.calibration import Calibration, Floats
 
 FORMAT = "opportune-model/1"
@@ -41,7 +41,7 @@ def golden_matrix(manifest: Mapping[str, Any]) -> tuple[Floats, Floats]:
     """The golden rows as (n, k) matrix and expected p (n,)."""
     rows = manifest.get("golden", [])
     matrix = [[np.nan if v is None else float(v) for v in row["row"]] for row in rows]
-    width = len(manifest["features"])
+    width = len(vector.columns(manifest["features"]))
     return np.array(matrix, dtype=np.float64).reshape(len(rows), width), np.array([row["p"] for row in rows])
 
 
@@ -71,7 +71,7 @@ def check(manifest: Mapping[str, Any], name: str, text: str) -> None:
         raise ValueError(f"the manifest of {name} has format {manifest['format']!r}, this version reads {FORMAT!r}")
     if manifest["name"] != name:
         raise ValueError(f"the manifest says it is {manifest['name']!r}, not {name!r}")
-    if manifest["kind"] not in ("lightgbm", "prior"):
+    if manifest["kind"] not in ("lightgbm", "hours", "prior"):
         raise ValueError(f"the manifest of {name} has the unknown kind {manifest['kind']!r}")
     if manifest["sha256"] != sha256(text):
         raise ValueError(f"model.txt of {name}/{manifest['version']} does not have the hash its manifest states")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from opportune.learning import manifest as manifests
-from opportune.learning.model import LoadedModel
+from opportune.learning.loading import loaded
 from opportune.ports import ModelFiles
 
 
@@ -15,7 +15,7 @@ def probe(folder: Path, name: str, version: str) -> None:
     """Load the model in a folder and check its golden rows. Raises ValueError, OSError."""
     text = (folder / manifests.MODEL).read_bytes().decode()
     manifest = manifests.parse((folder / manifests.MANIFEST).read_bytes())
-    LoadedModel(ModelFiles(name=name, version=version, manifest=manifest, text=text))
+    loaded(ModelFiles(name=name, version=version, manifest=manifest, text=text))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,9 +13,17 @@ from opportune.learning import manifest as manifests
 from opportune.learning.calibration import Floats
 from opportune.learning.dataset import Dataset
 from opportune.learning.fit import Fitted, fit, fit_baseline
-from opportune.learning.judge import Metrics, measure, table, verdicts
+from opportune.learning.judge import measure, table, verdicts
 from opportune.learning.spec import ModelSpec
 from opportune.learning.trees import Trees
+
+
+class Measured(Protocol):
+    """Metrics of one way to predict."""
+
+    def flat(self, prefix: str = "") -> dict[str, float]:
+        """Name -> number."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +33,7 @@ class Judged:
     manifest: dict[str, Any]
     text: str
     judged_text: str
-    metrics: Mapping[str, Metrics]  # model, baseline, champion, base_rate: those that could be judged
+    metrics: Mapping[str, Measured]  # model, baseline, champion, base_rate: those that could be judged
     table: Sequence[Mapping[str, object]]
     gains: Mapping[str, float] = field(default_factory=dict)
     why_not: tuple[str, ...] = ()
@@ -61,13 +69,13 @@ def too_thin(data: Dataset, spec: ModelSpec) -> list[str]:
     need = spec.minimum
     found = (
         ("training rows", len(train.rows), need.training_rows),
-        ("training rows that reached the goal", train.rows.n_positive, need.training_positives),
+        ("training rows that reached the target", train.rows.n_positive, need.training_positives),
         ("held-out rows", len(held.rows), need.holdout_rows),
-        ("held-out rows that reached the goal", held.rows.n_positive, need.holdout_positives),
+        ("held-out rows that reached the target", held.rows.n_positive, need.holdout_positives),
     )
     thin = [f"{n} {what}, {least} are needed" for what, n, least in found if n < least]
     if not thin and (train.rows.n_positive == len(train.rows) or held.rows.n_positive == len(held.rows)):
-        thin.append("every customer reached the goal: there is nothing to tell apart")
+        thin.append("every customer reached the target: there is nothing to tell apart")
     return thin
 
 

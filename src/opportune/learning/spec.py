@@ -16,9 +16,14 @@ class Block(BaseModel):
 
 
 class Target(Block):
-    """What is predicted: the goal (by name, from the playbook) is reached in (cut-off, cut-off + horizon_days]."""
+    """What is predicted: whether an event happens in (cut-off, cut-off + horizon_days], the cut-off itself excluded.
 
-    goal: str
+    The event is that of `goal` (by name, from the playbook), or any activity of the playbook when `goal` is null.
+    `happens` false: that it does not happen.
+    """
+
+    goal: str | None = None
+    happens: bool = True
     horizon_days: int = Field(ge=1, le=730)
     words: str = Field(description="The target as users read it beside every score.")
 
@@ -63,7 +68,7 @@ class Prior(Block):
     evidence: float = Field(gt=0)
 
     def updated(self, n: int, n_positive: int) -> float:
-        """p after n customers of whom n_positive reached the goal: p0 * E0/(E0+n) + rate * n/(E0+n)."""
+        """p after n customers of whom n_positive reached the target: p0 * E0/(E0+n) + rate * n/(E0+n)."""
         return (self.p * self.evidence + n_positive) / (self.evidence + n)
 
 
@@ -125,6 +130,60 @@ class ModelSpec(Block):
         return self.features + tuple(n for n in self.baseline.names if n not in self.features)
 
 
+class HoursTarget(Block):
+    """An answer counts when it comes within `answer_within_days` of sending."""
+
+    words: str
+    answer_within_days: int = Field(ge=1, le=30)
+
+
+class HoursCohorts(Block):
+    """Rolling windows of letters, `every_days` long; what is known of their readers ends where the window begins."""
+
+    every_days: int = Field(ge=1)
+    at_most: int = Field(ge=2)
+    at_most_letters: int = Field(ge=1000)
+
+
+class HoursMinimum(Block):
+    """Letters below any of these are too few: the prior is registered instead. Held-out ones are of random hours."""
+
+    training_letters: int = Field(ge=1)
+    training_opened: int = Field(ge=1)
+    holdout_random: int = Field(ge=1)
+    holdout_random_opened: int = Field(ge=1)
+
+
+class HoursGates(Block):
+    """What new hours must show, off-policy on letters of random hours, before they are promoted."""
+
+    loss_to_global_hour_at_most: float = Field(ge=0, description="In standard errors of the difference.")
+    observed_expected: tuple[float, float]
+
+
+class HoursSpec(Block):
+    """The send-time model: no trees, smoothed and shrunk histograms of openings per letter by local hour."""
+
+    kind: Literal["hours"]
+    name: str
+    owner: str
+    purpose: str
+    target: HoursTarget
+    random_hours: dict[str, Annotated[int, Field(ge=2, le=24)]] = Field(
+        default_factory=dict, description="Campaigns whose hour was drawn evenly, and among how many hours."
+    )
+    cohorts: HoursCohorts
+    minimum: HoursMinimum
+    prior: Prior
+    features: tuple[Literal["active_hours", "letters_sent_hours", "letters_opened_hours"], ...] = Field(
+        min_length=3, max_length=3
+    )
+    gates: HoursGates
+
+
+AnySpec = ModelSpec | HoursSpec
+
+
 def models_root() -> Path:
     """The folder with one folder per model: `models/` of the checkout, else the copy inside the installed package.
 
@@ -143,6 +202,14 @@ def known_models() -> list[str]:
 
 
 def read(name: str, root: Path | None = None) -> ModelSpec:
+    """The specification of a model of trees. Raises as `read_any`; ValueError for a model of another kind."""
+    spec = read_any(name, root)
+    if not isinstance(spec, ModelSpec):
+        raise ValueError(f"{name} is a model of kind {spec.kind}: it has no trees")
+    return spec
+
+
+def read_any(name: str, root: Path | None = None) -> AnySpec:
     """The specification of one model. Raises FileNotFoundError (no such model), ValueError (what is wrong, where)."""
     import yaml
 
@@ -150,7 +217,9 @@ def read(name: str, root: Path | None = None) -> ModelSpec:
     if not path.is_file():
         raise FileNotFoundError(f"no model named '{name}': known are {', '.join(known_models())}")
     try:
-        spec = ModelSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        shape = HoursSpec if isinstance(written, dict) and written.get("kind") == "hours" else ModelSpec
+        spec: AnySpec = shape.model_validate(written)
     except (ValidationError, yaml.YAMLError) as problem:
         raise ValueError(f"models/{name}/spec.yaml: {problem}") from problem
     if spec.name != name:

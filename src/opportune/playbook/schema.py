@@ -252,6 +252,13 @@ class Exploration(Block):
     """Exploration: with probability `rate` draw uniformly over feasible actions and nothing. Off by default."""
 
     rate: float = Field(0.0, ge=0, le=1)
+    hours: float = Field(0.0, ge=0, le=1, description="Else: probability to draw the hour evenly.")
+
+
+class SendTime(Block):
+    """At which hour to speak while no send-time model can tell."""
+
+    default_hour: int | None = Field(None, ge=0, le=23, description="Local hour preferred; null: the earliest.")
 
 
 def _as_range(value: object) -> object:
@@ -316,3 +323,4 @@ class PlaybookSpec(Block):
     exploration: Exploration = Exploration()
     experiments: dict[Name, Experiment] = Field(default_factory=dict)
     holdout: Holdout = Holdout()
+    send_time: SendTime = SendTime()

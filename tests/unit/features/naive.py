@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from opportune.domain.events import NAMES_BY_KIND, Event, EventKind, Origin
 NOON = datetime(2026, 3, 1, 12, 34, 56, 789, tzinfo=UTC)
 NAMES = (
     "Order Completed", "Order Refunded", "Product Viewed", "Product List Viewed", "Product Added", "Product Added",
-    "Product Removed", "Message Sent", "Email Opened", "Email Link Clicked", "Email Delivered", "Page Viewed", "Odd",
+    "Product Removed", "Message Sent", "Email Opened", "Email Link Clicked", "Email Delivered", "Email Delivered",
+    "Page Viewed", "Screen Viewed", "Odd",
 )  # fmt: skip
 
 
@@ -69,6 +71,7 @@ def events(
                 "revenue": st.sampled_from([10, 99.995, "12.34", None, 0.1]),
                 "total": st.sampled_from([5, 7.125, True]),
                 "is_machine": st.booleans(),
+                "email_id": st.sampled_from(["l1", "l2", "l3", 5, None]),
             },
         ),
     )
@@ -128,11 +131,23 @@ def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
         named("Product Viewed", "Product List Viewed"),
         named("Message Sent"),
     )
+
+    def days(found: list[Event]) -> int:
+        """A day's last instant is its midnight: windows are cut into hours that hold their end."""
+        return len({(e.event_at - timedelta(microseconds=1)).date() for e in found})
+
+    def visiting(e: Event) -> bool:
+        in_person = ("Order Completed", "Product ", "Page Viewed", "Screen Viewed")
+        return e.origin is not Origin.OWN and e.name.startswith(in_person)
+
+    adds = named("Product Added")
+    sent_hours, opened_hours = _letters(those(lambda e: e.properties.get("is_machine") is not True, 180))
     items, value = _cart(those(named("Product Added", "Product Removed"), 30), those(order))
     hours = [0.0] * 24
     for e in those(active):
         hours[e.event_at.hour] += 1
     return {
+        "orders_n_7d": len(those(order, 7)),
         "orders_n_30d": len(those(order, 30)),
         "orders_n_90d": len(those(order, 90)),
         "orders_n_all": len(those(order)),
@@ -141,11 +156,21 @@ def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
         "refunds_n_90d": len(those(named("Order Refunded"), 90)),
         "first_order_age_days": age(those(order), min),
         "last_order_age_days": age(those(order), max),
+        "orders_gap_days": _mean_gap([e.event_at for e in those(order)]),
+        "visit_after_order_days": None
+        if not those(order) or not those(visiting)
+        else (max(e.event_at for e in those(visiting)) - max(e.event_at for e in those(order))) / timedelta(days=1),
         "last_active_age_days": age(those(active), max),
         "views_n_1d": len(those(views, 1)),
         "views_n_7d": len(those(views, 7)),
         "views_n_30d": len(those(views, 30)),
         "adds_n_7d": len(those(named("Product Added"), 7)),
+        "add_days_n_30d": days(those(adds, 30)),
+        "add_days_n_90d": days(those(adds, 90)),
+        "last_add_age_days": age(those(adds), max),
+        **{f"visit_days_n_{n}d": days(those(visiting, n)) for n in (3, 7, 14, 30, 60, 90)},
+        "first_visit_age_days": age(those(visiting), min),
+        "last_visit_age_days": age(those(visiting), max),
         "cart_items_n": items,
         "cart_value": value,
         "sends_n_1d": len(those(sends, 1)),
@@ -154,7 +179,31 @@ def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
         "emails_opened_n_30d": len(those(by_person("Email Opened"), 30)),
         "emails_clicked_n_30d": len(those(by_person("Email Link Clicked"), 30)),
         "active_hours": tuple(hours),
+        "letters_sent_hours": sent_hours,
+        "letters_opened_hours": opened_hours,
     }
+
+
+def _mean_gap(instants: list[datetime]) -> float | None:
+    ordered = sorted(instants)
+    gaps = [(b - a) / timedelta(days=1) for a, b in pairwise(ordered)]
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+def _letters(log: list[Event]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per letter: its first sending's hour, and whether it was opened at any time."""
+    named: dict[str, list[Event]] = {}
+    for e in log:
+        letter = e.properties.get("email_id") or e.properties.get("message_id")
+        if letter is not None and e.name in ("Message Sent", "Email Delivered", "Email Opened"):
+            named.setdefault(str(letter), []).append(e)
+    sent, opened = [0.0] * 24, [0.0] * 24
+    for found in named.values():
+        times = [e.event_at for e in found if e.name != "Email Opened"]
+        if times:
+            sent[min(times).hour] += 1
+            opened[min(times).hour] += any(e.name == "Email Opened" for e in found)
+    return tuple(sent), tuple(opened)
 
 
 def _cart(ops: list[Event], orders: list[Event]) -> tuple[int, float]:

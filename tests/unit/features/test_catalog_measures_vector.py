@@ -24,6 +24,10 @@ def test_every_feature_is_declared_in_full_and_named_by_the_rule() -> None:
         assert feature.null_meaning, feature.name
         assert feature.description, feature.name
         assert feature.tap in {tap.name for tap in TAPS}
+        if feature.stat is Stat.DAYS:
+            assert re.fullmatch(r"[a-z_]+_days_n_\d+d", feature.name)
+            assert feature.window
+            assert feature.window.days <= 90
         if feature.stat is Stat.COUNT:
             assert re.fullmatch(r"[a-z_]+_n_(\d+d|all)", feature.name)
         if feature.stat is Stat.SUM:

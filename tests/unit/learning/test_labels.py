@@ -18,18 +18,21 @@ def day(n: float) -> datetime:
     return T0 + timedelta(days=n)
 
 
-def rows_of(events: list[Event], as_of: datetime, claims: list[Claim] | None = None, **over: int) -> list[LabelRow]:
+def rows_of(
+    events: list[Event], as_of: datetime, claims: list[Claim] | None = None, churn: bool = False, **over: int
+) -> list[LabelRow]:
     cuts = cut_offs(as_of, over.get("horizon", 10), over.get("every", 7), over.get("at_most", 4))
     tally = Tally(
         cut_offs=cuts,
         as_of=as_of,
+        horizon_days=over.get("horizon", 10),
         active_within_days=over.get("within", 20),
         activity=frozenset(),
         ignore=frozenset({"Email Opened"}),
     )
     for e in events:
-        tally.add(e, e.name == ORDER)
-    return tally.rows(claims or [], over.get("horizon", 10), over.get("history", 0))
+        tally.add(e, None if churn else e.name == ORDER)
+    return tally.rows(claims or [], over.get("history", 0), happens=not churn)
 
 
 def test_cut_offs_are_matured_and_evenly_apart() -> None:
@@ -48,8 +51,11 @@ def test_cut_offs_are_matured_and_evenly_apart() -> None:
         max_size=40,
     ),
     st.randoms(use_true_random=False),
+    st.booleans(),
 )
-def test_rows_equal_the_definition_in_any_order(drawn: list[tuple[str, str, int, int]], random: object) -> None:
+def test_rows_equal_the_definition_in_any_order(
+    drawn: list[tuple[str, str, int, int]], random: object, churn: bool
+) -> None:
     """Population and label are what the definition says, whatever the order in which events stream by."""
     events = [event(c, name, day(d), i, known_at=day(d + late)) for i, (c, name, d, late) in enumerate(drawn)]
     as_of = day(50)
@@ -63,13 +69,22 @@ def test_rows_equal_the_definition_in_any_order(drawn: list[tuple[str, str, int,
                 cut - timedelta(days=20) < e.event_at <= cut and e.known_at <= cut and e.name != "Email Opened"
                 for e in mine
             )
-            reached = any(
-                cut < e.event_at <= cut + timedelta(days=10) and e.known_at <= as_of and e.name == ORDER for e in mine
-            )
+            later = {e.name for e in mine if cut < e.event_at <= cut + timedelta(days=10) and e.known_at <= as_of} - {
+                "Email Opened"
+            }
             if active:
-                expected.append(LabelRow(customer_id=c, at=cut, is_reached=reached))
+                expected.append(LabelRow(customer_id=c, at=cut, is_reached=not later if churn else ORDER in later))
     random.shuffle(events)  # type: ignore[attr-defined]
-    assert rows_of(events, as_of) == expected
+    assert rows_of(events, as_of, churn=churn) == expected
+
+
+def test_the_label_window_begins_strictly_after_the_cut_off() -> None:
+    """An event at the cut-off is in the features and not in the label; one a moment later is in the label only."""
+    cut = day(40)
+    at_it = [event("a", "Product Viewed", cut)]
+    assert rows_of(at_it, day(50), churn=True, at_most=1) == [LabelRow(customer_id="a", at=cut, is_reached=True)]
+    after = [*at_it, event("a", "Product Viewed", cut + timedelta(microseconds=1), 1)]
+    assert rows_of(after, day(50), churn=True, at_most=1) == [LabelRow(customer_id="a", at=cut, is_reached=False)]
 
 
 def test_what_becomes_known_later_changes_nothing() -> None:
