@@ -114,3 +114,17 @@ def test_concurrent_claims_share_the_timers_out(open_ledger: Callable[[], Ledger
     with ThreadPoolExecutor(4) as pool:
         taken = [key for share in pool.map(worker, range(4)) for key in share]
     assert sorted(taken) == sorted(f"k{n}" for n in range(200))
+
+
+def test_next_at_says_when_a_claim_will_find_something(ledger: Ledger) -> None:
+    """Now when something is due, the end of its lease while it is leased, else the next due instant; null when empty."""
+    with ledger.begin() as work:
+        assert work.timers.next_at(at(0)) is None
+        work.timers.arm([a_timer("soon", minutes=3), a_timer("late", minutes=9)])
+        assert work.timers.next_at(at(0)) == at(3)
+        assert work.timers.next_at(at(4)) == at(4)
+        claimed = work.timers.claim(at(4), 9, at(7), "w1")
+        assert work.timers.next_at(at(4)) == at(7)
+        assert work.timers.next_at(at(8)) == at(8)
+        work.timers.finish(claimed, TimerFate.FIRED, at(4))
+        assert work.timers.next_at(at(4)) == at(9)

@@ -106,3 +106,9 @@ class MemoryTimers:
     def pending(self) -> int:
         """Timers in the hot table."""
         return len(self._work.rows("timers"))
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """When `claim` next finds something; null when nothing is pending."""
+        free = (max(row[_DUE_AT], row[-1], to_us(now)) for row in self._work.rows("timers").values())
+        first = min(free, default=None)
+        return None if first is None else from_us(first)

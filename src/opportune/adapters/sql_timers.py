@@ -73,6 +73,11 @@ _FIRED = (
     .where(and_(among(_history.customer_id, "ids"), _history.at >= bindparam("since"), _history.fate == "fired"))
     .order_by(_history.at, _history.seq)
 )
+# What is due already waits at most for its lease; what is not due has none. Each half is one look into the index.
+_NEXT = text(
+    "SELECT min(CASE WHEN leased_until > :now THEN leased_until ELSE :now END) FROM timers WHERE due_at <= :now"
+    " UNION ALL SELECT min(due_at) FROM timers WHERE due_at > :now"
+)
 _PENDING = select(func.count()).select_from(tables.timers)
 _DROP_OF = delete(tables.timers).where(_timers.customer_id == bindparam("gone"))
 _HISTORY_INTO = (
@@ -177,3 +182,8 @@ class SqlTimers:
     def pending(self) -> int:
         """Timers in the hot table."""
         return int(self._work.fetch(_PENDING)[0][0])
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """When `claim` next finds something; null when nothing is pending."""
+        found = [row[0] for row in self._work.fetch(_NEXT, now=to_us(now)) if row[0] is not None]
+        return from_us(min(found)) if found else None

@@ -78,14 +78,17 @@ class OperateRoutes:
         to = read_instant(data.get("now"), "now")
         if to.year > 9000:
             raise bad("now", "out_of_range", "now lies too far in the future")
-        advance: Callable[[datetime], datetime] | None = getattr(self.parts.clock, "advance", None)
+        advance = self.parts.advance
         if self.parts.settings.clock != "replay" or advance is None:
             raise Refusal(409, "wall_clock", "the clock is the wall's; start with OPPORTUNE_CLOCK=replay to move it")
         try:
-            now = await asyncio.to_thread(advance, to)
+            passage = await asyncio.to_thread(advance, to)
         except ValueError as problem:
             raise bad("now", "clock_goes_forward", str(problem)) from None
-        return json_response({"now": format_instant(now)})
+        except Unavailable as problem:
+            raise Refusal(503, "unavailable", str(problem), headers={"Retry-After": "1"}) from None
+        happened = {name: getattr(passage, f"n_{name}") for name in ("timers", "messages", "sent", "released", "moved")}
+        return json_response({"now": format_instant(to), **happened})
 
     def endpoints(self) -> list[Endpoint]:
         """What this file serves."""
@@ -146,7 +149,8 @@ class OperateRoutes:
                 tag=tag,
                 summary="Move the replay clock forward",
                 request=models.ClockBody,
-                description="Only with OPPORTUNE_CLOCK=replay.",
+                description="Only with OPPORTUNE_CLOCK=replay. Answers when everything due by then has happened, in order: "
+                "timers fired, messages handed over at their own instants. One jump gives the decisions of many steps.",
                 errors=(400, 401, 403, 409, 413, 422, 503),
                 examples={"new year": {"now": "2026-01-01T00:00:00Z"}},
             ),

@@ -33,6 +33,7 @@ from opportune.ports.stores import (
     ModelFiles,
     ModelShelf,
     ModelStock,
+    MovableClock,
     OfflineFeatures,
     RunLog,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "ModelFiles",
     "ModelShelf",
     "ModelStock",
+    "MovableClock",
     "OfflineFeatures",
     "Outbox",
     "OutboxItem",

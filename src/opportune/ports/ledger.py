@@ -129,6 +129,9 @@ class Timers(Protocol):
         ...
 
     def pending(self) -> int: ...
+    def next_at(self, now: datetime) -> datetime | None:
+        """When `claim` next finds something: `now` or later (a lease must run out first); null when none is pending."""
+        ...
 
 
 class Sends(Protocol):
@@ -212,6 +215,10 @@ class Outbox(Protocol):
 
     def retry(self, items: Sequence[OutboxItem], available_at: datetime) -> None: ...
     def depth(self, topic: str) -> int: ...
+    def next_at(self, topic: str, now: datetime) -> datetime | None:
+        """When `claim` next finds something of the topic: `now` or later; null when there is nothing."""
+        ...
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
