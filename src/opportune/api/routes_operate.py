@@ -85,8 +85,6 @@ class OperateRoutes:
             passage = await asyncio.to_thread(advance, to)
         except ValueError as problem:
             raise bad("now", "clock_goes_forward", str(problem)) from None
-        except Unavailable as problem:
-            raise Refusal(503, "unavailable", str(problem), headers={"Retry-After": "1"}) from None
         happened = {name: getattr(passage, f"n_{name}") for name in ("timers", "messages", "sent", "released", "moved")}
         return json_response({"now": format_instant(to), **happened})
 

@@ -58,12 +58,14 @@ def advance(
     meanwhile: Callable[[], None] | None = None,
 ) -> Passage:
     """Move `clock` (the desk's own) to `to`, stopping at every instant at which a timer or a message is due.
+    A clock never set before starts at `to`.
 
     At each: timers fire, then messages are handed over, until nothing is due any more. `grain` > 0 gathers what is due
     up to the next multiple of it (counted from the epoch, at most `to`), as a worker does that looks only that often.
     `meanwhile` is called after every instant. Raises ValueError when `to` is earlier than now, Unavailable when the
     ledger is down; what was done until then is done, and calling again goes on.
     """
+    clock.start(to)
     if to < clock.now():
         raise ValueError(f"time only moves forward: now is {clock.now().isoformat()}")
     passage = Passage()
@@ -126,7 +128,9 @@ def pass_time(
 
 
 @contextmanager
-def turn(ledger: Ledger, owner: str, wall: Clock, wait: Callable[[], bool] | None = None) -> Iterator[Callable[[], None]]:
+def turn(
+    ledger: Ledger, owner: str, wall: Clock, wait: Callable[[], bool] | None = None
+) -> Iterator[Callable[[], None]]:
     """Hold the right to make time pass; gives a function that renews it, to be called now and then.
 
     `wall`: real time, for the lease. `wait` is called while another holds it and says whether to go on waiting; null:

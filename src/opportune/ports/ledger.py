@@ -220,7 +220,6 @@ class Outbox(Protocol):
         ...
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotentAnswer:
     """A stored answer. `body` null: the first request is still in flight."""

@@ -93,7 +93,9 @@ def test_a_preference_withdrawn_and_given_again_by_identify_counts() -> None:
 def test_an_unsubscribe_is_from_the_channel_it_names() -> None:
     """`properties.channel`; e-mail when there is none."""
     shop = Shop()
-    shop.take(stating(identify(1, "c1"), email=True, push=True), event("Unsubscribed", 2, properties={"channel": "push"}))
+    shop.take(
+        stating(identify(1, "c1"), email=True, push=True), event("Unsubscribed", 2, properties={"channel": "push"})
+    )
     assert may(shop, "email")
     assert not may(shop, "push")
     assert [c.state for c in lines(shop) if c.channel == "push"] == [ConsentState.IN, ConsentState.OUT]
