@@ -161,7 +161,7 @@ def test_one_of_many_threads_gets_the_lease(open_ledger: Callable[[], Ledger]) -
 
 
 def test_next_at_says_when_a_claim_of_the_topic_will_find_something(ledger: Ledger) -> None:
-    """Now when something is available, the end of its lease while it is leased, else the next instant; null when empty."""
+    """Now when something is available, the end of its lease while leased, else the next one; null when empty."""
     with ledger.begin() as work:
         work.outbox.put([an_item("p")])
         assert work.outbox.next_at("deliver", at(0)) is None

@@ -117,7 +117,7 @@ def test_concurrent_claims_share_the_timers_out(open_ledger: Callable[[], Ledger
 
 
 def test_next_at_says_when_a_claim_will_find_something(ledger: Ledger) -> None:
-    """Now when something is due, the end of its lease while it is leased, else the next due instant; null when empty."""
+    """Now when something is due, the end of its lease while it is leased, else the next one; null when empty."""
     with ledger.begin() as work:
         assert work.timers.next_at(at(0)) is None
         work.timers.arm([a_timer("soon", minutes=3), a_timer("late", minutes=9)])

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -147,8 +146,8 @@ class OperateRoutes:
                 tag=tag,
                 summary="Move the replay clock forward",
                 request=models.ClockBody,
-                description="Only with OPPORTUNE_CLOCK=replay. Answers when everything due by then has happened, in order: "
-                "timers fired, messages handed over at their own instants. One jump gives the decisions of many steps.",
+                description="Only with OPPORTUNE_CLOCK=replay. Answers when all that was due by then has happened, in order: "
+                "timers fired and messages handed over at their own instants. One jump decides as many steps do.",
                 errors=(400, 401, 403, 409, 413, 422, 503),
                 examples={"new year": {"now": "2026-01-01T00:00:00Z"}},
             ),

@@ -6,14 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from opportune.cli.printing import counter, say
 
-if TYPE_CHECKING:
-    from opportune.wiring import Installation
 
 MARK = "demo.txt"
 SEED = 7

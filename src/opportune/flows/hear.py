@@ -50,7 +50,7 @@ def is_outcome(event: Event) -> bool:
 
 
 def preferences_of(event: Event) -> dict[str, bool]:
-    """Channel (or `profiling`, or `*`) -> agreed, as far as `context.consent.categoryPreferences` says true or false."""
+    """Channel (or `profiling`, `*`) -> agreed, as far as `context.consent.categoryPreferences` says true or false."""
     said = event.context.get("consent")
     said = said.get("categoryPreferences") if isinstance(said, Mapping) else None
     if not isinstance(said, Mapping):

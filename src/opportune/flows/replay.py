@@ -1,4 +1,4 @@
-"""Time passes: the replay clock goes from one due instant to the next, and timers and messages take their turns in order.
+"""Time passes: the replay clock goes from one due instant to the next, and what is due then happens, in order.
 
 What is decided at an instant sees exactly what was so at that instant. So one jump over a month gives the same
 decisions as going hour by hour, and history replayed from a file gives those it would have given live.
@@ -192,7 +192,7 @@ def replay(
     report: Callable[[datetime, Replayed], None] | None = None,
     meanwhile: Callable[[], None] | None = None,
 ) -> Replayed:
-    """History as if live: each event comes in at its own instant, timers fire and messages leave in between, up to `to`.
+    """History as if live: each event comes in at its own instant, timers fire and messages leave between, up to `to`.
 
     `every` > 0: events come in together at the next multiple of it, as from clients that send so often. Timers due at
     the very instant of an event go first. `report` is told after every group. Raises as `advance`.

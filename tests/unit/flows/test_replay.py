@@ -157,7 +157,7 @@ def test_a_courier_that_is_down_is_asked_again_in_replayed_time(desk: Desk) -> N
 
 
 def test_a_death_in_the_middle_loses_nothing_and_decides_nothing_twice(tmp_path: Path) -> None:
-    """Killed while handing over, time goes on under a new worker; the same decisions, every message under its one id."""
+    """Killed while handing over, time goes on under another worker: the same decisions, each message once by its id."""
     whole = fresh(tmp_path / "a")
     end = T0 + timedelta(days=4)
     start = T0 + timedelta(hours=9.5)
