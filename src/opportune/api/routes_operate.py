@@ -22,6 +22,10 @@ from opportune.domain.instants import format_instant
 from opportune.ports import Unavailable
 
 READY_WITHIN_S = 3.0
+CLOCK_DESCRIPTION = (
+    "Only with OPPORTUNE_CLOCK=replay. Answers when all that was due by then has happened, in order: timers fired and "
+    "messages handed over at their own instants. One jump decides as many steps do."
+)
 
 
 class OperateRoutes:
@@ -146,8 +150,7 @@ class OperateRoutes:
                 tag=tag,
                 summary="Move the replay clock forward",
                 request=models.ClockBody,
-                description="Only with OPPORTUNE_CLOCK=replay. Answers when all that was due by then has happened, in order: "
-                "timers fired and messages handed over at their own instants. One jump decides as many steps do.",
+                description=CLOCK_DESCRIPTION,
                 errors=(400, 401, 403, 409, 413, 422, 503),
                 examples={"new year": {"now": "2026-01-01T00:00:00Z"}},
             ),

@@ -17,6 +17,8 @@ COMMANDS = {
     "train": "train",
     "models": "models",
     "decide": "decide",
+    "replay": "replay",
+    "simulate": "simulate",
     "publish": "publish",
     "events": "events",
 }
@@ -31,6 +33,8 @@ SUMMARIES = {
     "train": "Train a model and judge it against the champion.",
     "models": "List, promote, roll back models.",
     "decide": "Decide for every customer as of an instant, into a file.",
+    "replay": "Replay history as if live, on a replay clock.",
+    "simulate": "Compare policies in a closed loop with the sample world.",
     "publish": "Move new events to the archive and decisions to MLflow.",
     "events": "Look at the newest events and dead letters.",
 }

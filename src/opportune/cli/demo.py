@@ -12,7 +12,6 @@ import click
 
 from opportune.cli.printing import counter, say
 
-
 MARK = "demo.txt"
 SEED = 7
 CHUNK = 2000

@@ -104,5 +104,16 @@ def worker_of(installation: "Installation") -> "Worker":
     )
 
 
+def project_all(installation: "Installation") -> int:
+    """Bring the online store up to the ledger; returns how many states were written."""
+    from opportune.flows.project import project
+
+    i = installation
+    n = 0
+    while done := project(i.ledger, i.features, i.clock, i.owner):
+        n += done
+    return n
+
+
 if __name__ == "__main__":
     command()

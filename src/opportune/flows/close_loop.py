@@ -28,7 +28,7 @@ PAGE = 200
 
 
 class WorldCourier:
-    """Hands messages over to a world: remembers them until the next step, each message id once however often it comes."""
+    """Hands messages over to a world: remembers them until the next step, each message id once."""
 
     def __init__(self, playbook: Playbook) -> None:
         self._spec = playbook.spec
@@ -67,9 +67,9 @@ class WorldCourier:
 
 @dataclass(slots=True)
 class Opportune:
-    """Opportune as a policy of the world. Events of a step come in at its end; due timers and messages are looked at
-    every `grain`. A customer with a userId is asked about every `ask_every_days` days at `ask_hour` UTC, spread over the
-    days (campaigns of kind request): the service delivers."""
+    """Opportune as a policy of the world. Events of a step come in at its end; due timers and messages are
+    looked at every `grain`. A customer with a userId is asked about every `ask_every_days` days at `ask_hour` UTC,
+    spread over the days (campaigns of kind request): the service delivers."""
 
     desk: Desk
     clock: MovableClock
@@ -93,9 +93,7 @@ class Opportune:
         asked_at = now.astimezone(UTC)
         if asked_at.hour == self.ask_hour and asked_at.minute == 0:
             self._ask(now)
-        self.passage.add(
-            advance(until, self.desk, self.courier, self.clock, self.owner, grain=self.grain)
-        )
+        self.passage.add(advance(until, self.desk, self.courier, self.clock, self.owner, grain=self.grain))
         return self.courier.take(until)
 
     def _ask(self, now: datetime) -> None:
@@ -120,7 +118,7 @@ def received(envelopes: Iterable[Envelope], at: datetime) -> list[Event]:
 
 
 def speeches_of(spec: PlaybookSpec) -> list[Speech]:
-    """What an oracle may say: the marketing campaigns of a playbook that obey caps and quiet hours, on their channels."""
+    """What an oracle may say: a playbook's marketing campaigns that obey caps and quiet hours, on their channels."""
     return [
         Speech(campaign=name, channel=channel, topic=c.topic, tags=c.tags, cost_minor=c.cost_minor)
         for name, c in spec.campaigns.items()
@@ -131,7 +129,7 @@ def speeches_of(spec: PlaybookSpec) -> list[Speech]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What one policy brought in one world. Money in minor units; `violations`: rule -> count, by the world's referee."""
+    """What one policy brought in one world. Money in minor units; `violations`: rule -> count, as the world saw them."""
 
     policy: str
     seed: int

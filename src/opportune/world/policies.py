@@ -1,4 +1,4 @@
-"""Policies to compare Opportune with: silence, a blast that asks for consent only, and an oracle that knows the truth."""
+"""Policies to compare Opportune with: silence, a blast that asks for consent only, an oracle that knows the truth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class WeeklyBlast:
     def speak(self, world: World, events: Sequence[Envelope], until: datetime) -> list[Delivery]:
         """One message each when its hour falls into this step."""
         day = world.now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        at = next((d for d in (day + i * _DAY + self.hour * _HOUR for i in range(8)) if self._is_mine(d, world.now)))
+        at = next(d for d in (day + i * _DAY + self.hour * _HOUR for i in range(8)) if self._is_mine(d, world.now))
         if at >= until:
             return []
         return [
@@ -88,10 +88,10 @@ class Speech:
 class Oracle:
     """Knows what each message would truly do and sends the best one at its best hour, within the world's rules.
 
-    Greedy: every midnight UTC, and for whoever has just done something, it plans each customer's most valuable message
-    of the coming 24 hours, and sends it when its hour comes if no rule forbids it. A message must be worth more than its
-    cost, `reach_minor` x the probability that the customer leaves, and `price_minor`, the price of using up a slot under
-    the caps. It looks no further ahead than a day, so a better one may exist: try several prices.
+    Greedy: every midnight UTC, and for whoever has just done something, it plans each customer's most valuable
+    message of the coming 24 hours, and sends it when its hour comes if no rule forbids it. A message must be worth
+    more than its cost, `reach_minor` x the probability that the customer leaves, and `price_minor`, the price of a slot
+    under the caps. It looks no further ahead than a day, so a better policy may exist: try several prices.
     """
 
     speeches: Sequence[Speech]
@@ -137,10 +137,7 @@ class Oracle:
                 continue
             truth = world.incremental(mine, speech.campaign, speech.channel, instants)
             net: Floats = (
-                truth["value_minor"]
-                - truth["p_unsubscribe"] * self.reach_minor
-                - speech.cost_minor
-                - self.price_minor
+                truth["value_minor"] - truth["p_unsubscribe"] * self.reach_minor - speech.cost_minor - self.price_minor
             )
             net = np.where(world.quiet(mine, speech.channel, instants), -np.inf, net)
             hour = net.argmax(axis=1)

@@ -299,7 +299,7 @@ class World:
             self._referee.judge(who, m, self._zone(who), self._consents(who, us, m.channel, run))
 
     def _zone(self, who: int) -> str:
-        return self._people.zone_names[self._people.zone[who]]
+        return str(self._people.zone_names[self._people.zone[who]])
 
     def _consents(self, who: int, us: int, channel: str, run: Run) -> bool:
         one, when = np.array([who], np.int64), np.array([us], np.int64)
