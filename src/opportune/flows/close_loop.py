@@ -58,6 +58,11 @@ class WorldCourier:
             counts=campaign.counts_toward_caps,
         )
 
+    def hold(self, deliveries: Sequence[Delivery]) -> None:
+        """Take over what another courier of the same world still held when its process ended."""
+        self._waiting += deliveries
+        self._known.update(d.message_id for d in deliveries)
+
     def take(self, until: datetime) -> list[Delivery]:
         """What was handed over before `until`; the rest waits for the next step."""
         now = [d for d in self._waiting if d.at < until]
@@ -129,7 +134,7 @@ def speeches_of(spec: PlaybookSpec) -> list[Speech]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What one policy brought in one world. Money in minor units; `violations`: rule -> count, as the world saw them."""
+    """What one policy brought in one world. Money in minor units. `violations`: rule -> count, as the world saw."""
 
     policy: str
     seed: int
@@ -211,7 +216,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     """Mean and the half-width of its 95 % t-interval (seeds are independent worlds)."""
     if len(values) < 2:
         return Estimate(float(np.mean(values)), None)
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return Estimate(float(np.mean(values)), float(t.ppf(0.975, len(values) - 1)) * error)
+    return Estimate(float(np.mean(values)), float(stdtrit(len(values) - 1, 0.975)) * error)

@@ -22,7 +22,7 @@ from liquid.template import BoundTemplate
 
 from opportune.playbook.nearest import hint
 
-RENDER_LIMIT_S = 0.05
+RENDER_LIMIT_S = 0.05  # of this thread's own computing: a busy machine fails no template
 MAX_LENGTH = 256_000
 MAX_ITEMS = 1_000
 MAX_LOOP_STEPS = 10_000

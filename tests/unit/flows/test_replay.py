@@ -35,13 +35,14 @@ triggers:
   seen: {on: {event: Cart Seen}, delay: 30h, when: features.orders_n_30d >= 1, expires_after: 3d}
 campaigns:
   cart: {trigger: cart_abandoned, topic: carts, channels: [inapp], expires_after: 3d, content: {inapp: {body: Hello}}}
-  thanks: {trigger: thanks, topic: orders, channels: [inapp], obeys_quiet_hours: false, content: {inapp: {body: Thanks}}}
+  thanks: {trigger: thanks, topic: orders, channels: [inapp], obeys_quiet_hours: false, content: {inapp: {body: Ta}}}
   seen: {trigger: seen, topic: carts, channels: [inapp], expires_after: 3d, content: {inapp: {body: Seen}}}
 """
 
 
 class Postbox:
-    """A courier that remembers, and knows a message again by its id. `is_down`: nobody takes anything; `n_left`: dies, mid-work, after that many."""
+    """A courier that remembers, and knows a message again by its id. `is_down`: nobody takes anything; `n_left`: dies,
+    mid-work, after that many."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[datetime, str, str]] = []
