@@ -107,17 +107,17 @@ def test_what_is_due_now_happens_without_moving_the_clock(server: tuple[str, Pat
 
 def test_history_is_replayed_from_a_file_onto_a_home_of_its_own(tmp_path: Path) -> None:
     """Earlier events become history, the rest comes in live; the summary counts what was said; time never goes back."""
-    world = World(WorldConfig(n_customers=25, n_days=12, early_share=1.0), seed=2, end=T0)
+    world = World(WorldConfig(n_customers=20, n_days=8, early_share=1.0), seed=2, end=T0)
     file = tmp_path / "events.jsonl"
     file.write_bytes(b"".join(world.jsonl()))
     environment = {**os.environ, "OPPORTUNE_HOME": str(tmp_path / "home")}
-    first = (T0 - timedelta(days=4)).isoformat()
+    first = (T0 - timedelta(days=2)).isoformat()
     command = [*RUN, "replay", str(file), "--format", "segment", "--from", first, "--to", stamp(-1), "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     said = orjson.loads(done.stdout)
     stamps = [orjson.loads(line)["timestamp"] for line in file.read_bytes().splitlines()]
-    n_live = sum(T0 - timedelta(days=4) <= datetime.fromisoformat(s) <= T0 - timedelta(hours=1) for s in stamps)
+    n_live = sum(T0 - timedelta(days=2) <= datetime.fromisoformat(s) <= T0 - timedelta(hours=1) for s in stamps)
     assert (said["n_events"], said["n_known_already"], said["n_refused"]) == (n_live, 0, 0)
     assert said["n_sent"] + said["n_released"] <= said["n_messages"]
     assert said["n_messages"] == sum(said["campaigns"].values()) > 0

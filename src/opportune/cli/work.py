@@ -85,7 +85,7 @@ def worker_of(installation: "Installation") -> "Worker":
             if not anything_due(i.ledger, i.clock.now()):
                 return 0
             try:
-                with turn(i.ledger, i.owner, i.wall):
+                with turn(i.ledger, f"{i.owner}:{threading.get_ident()}", i.wall):
                     return duty()
             except TurnTaken:
                 return 0

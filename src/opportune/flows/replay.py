@@ -71,47 +71,48 @@ def advance(
     passage = Passage()
     while True:
         now = clock.now()
-        _settle(desk, courier, clock, owner, passage)
-        if meanwhile is not None:
-            meanwhile()
-        following = _next_due(desk.ledger, now)
-        if following is None or following > to:
-            break
-        passage.n_instants += 1
-        clock.advance(max(now, min(to, _rounded_up(following, grain))))
+        timers_at, messages_at = _next_due(desk.ledger, now)
+        if timers_at is not None and timers_at <= now:
+            _fire(desk, owner, passage)
+        elif messages_at is not None and messages_at <= now:
+            _deliver(desk, courier, clock, passage)
+        else:
+            following = min((at for at in (timers_at, messages_at) if at is not None), default=None)
+            if meanwhile is not None:
+                meanwhile()
+            if following is None or following > to:
+                break
+            passage.n_instants += 1
+            clock.advance(min(to, _rounded_up(following, grain)))
     clock.advance(to)
     return passage
 
 
-def _settle(desk: Desk, courier: Courier, clock: Clock, owner: str, passage: Passage) -> None:
-    """Everything that is due at this instant, what follows from it included."""
-    while True:
-        fired = fire(desk, owner)
-        passage.n_timers += fired.n_claimed
-        passage.n_fired += fired.n_fired
-        passage.n_dropped += fired.n_dropped
-        passage.n_messages += fired.n_messages
-        if fired.n_claimed:
-            continue
-        handed = deliver(desk.ledger, desk.playbook, courier, clock)
-        passage.n_sent += handed.n_sent
-        passage.n_released += handed.n_released
-        passage.n_moved += handed.n_moved
-        passage.n_retried += handed.n_retried
-        if not handed.n_claimed:
-            return
+def _fire(desk: Desk, owner: str, passage: Passage) -> None:
+    fired = fire(desk, owner)
+    passage.n_timers += fired.n_claimed
+    passage.n_fired += fired.n_fired
+    passage.n_dropped += fired.n_dropped
+    passage.n_messages += fired.n_messages
+
+
+def _deliver(desk: Desk, courier: Courier, clock: Clock, passage: Passage) -> None:
+    handed = deliver(desk.ledger, desk.playbook, courier, clock)
+    passage.n_sent += handed.n_sent
+    passage.n_released += handed.n_released
+    passage.n_moved += handed.n_moved
+    passage.n_retried += handed.n_retried
 
 
 def anything_due(ledger: Ledger, now: datetime) -> bool:
     """True when a timer or a delivery can be claimed at `now`."""
-    following = _next_due(ledger, now)
-    return following is not None and following <= now
+    return any(at is not None and at <= now for at in _next_due(ledger, now))
 
 
-def _next_due(ledger: Ledger, now: datetime) -> datetime | None:
+def _next_due(ledger: Ledger, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """When the next timer, and when the next message can be claimed; null: there is none."""
     with ledger.read() as uow:
-        found = [at for at in (uow.timers.next_at(now), uow.outbox.next_at("deliver", now)) if at is not None]
-    return min(found, default=None)
+        return uow.timers.next_at(now), uow.outbox.next_at("deliver", now)
 
 
 def _rounded_up(at: datetime, grain: timedelta) -> datetime:

@@ -62,7 +62,7 @@ def test_a_stamp_of_another_shape_is_ignored(stated: Any) -> None:
 
 @pytest.mark.parametrize("closing", ["Unsubscribed", "Email Marked as Spam", "Email Bounced"])
 def test_an_old_copy_of_a_preference_never_lifts_an_opt_out(closing: str) -> None:
-    """The true that identify repeats after an unsubscribe, complaint or bounce opens nothing, in whatever order they come."""
+    """The true that identify repeats after an unsubscribe, complaint or bounce opens nothing, in any order."""
     for order in (1, -1):
         shop = Shop()
         events = [
