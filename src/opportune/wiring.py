@@ -21,6 +21,7 @@ from opportune.ports import (
     FeatureStore,
     Ledger,
     ModelStock,
+    MovableClock,
     OfflineFeatures,
     RunLog,
 )
@@ -32,11 +33,15 @@ _SECRET = "installation_secret"
 
 
 class Installation:
-    """One Opportune on one home folder and one database."""
+    """One Opportune on one home folder and one database. `is_simulation`: a home to throw away, its ledger does not
+    wait for the disk, and no online store is kept beside it (decisions read the ledger's state)."""
 
-    def __init__(self, settings: Settings | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, clock: Clock | None = None, *, is_simulation: bool = False
+    ) -> None:
         self.settings = settings or Settings()
         self._clock = clock
+        self.is_simulation = is_simulation
 
     @cached_property
     def home(self) -> Path:
@@ -51,7 +56,7 @@ class Installation:
         from opportune.adapters.sql_ledger import SqlLedger
 
         self.home  # noqa: B018 - the default database lives in it
-        return SqlLedger(self.settings.ledger_url)
+        return SqlLedger(self.settings.ledger_url, is_durable=not self.is_simulation)
 
     @cached_property
     def clock(self) -> Clock:
@@ -61,6 +66,22 @@ class Installation:
         if self._clock is not None:
             return self._clock
         return ReplayClock(self.ledger) if self.settings.clock == "replay" else WallClock()
+
+    @cached_property
+    def replay_clock(self) -> MovableClock:
+        """The clock of replay mode. Raises ValueError when the installation runs on another."""
+        from opportune.adapters.system_clock import FixedClock, ReplayClock
+
+        if isinstance(self.clock, ReplayClock | FixedClock):
+            return self.clock
+        raise ValueError("time is the wall's here: set OPPORTUNE_CLOCK=replay to move it")
+
+    @cached_property
+    def wall(self) -> Clock:
+        """Real time, whatever the clock: for leases between processes."""
+        from opportune.adapters.system_clock import WallClock
+
+        return WallClock()
 
     @cached_property
     def playbook(self) -> Playbook:
@@ -82,7 +103,11 @@ class Installation:
 
     @cached_property
     def features(self) -> FeatureStore:
-        """Feast's online store."""
+        """Feast's online store; in a simulation an empty one in memory."""
+        if self.is_simulation:
+            from opportune.adapters.memory_features import MemoryFeatures
+
+            return MemoryFeatures()
         from opportune.adapters.feast_features import FeastFeatures
 
         return FeastFeatures(self.home, self.settings.redis_url)

@@ -158,3 +158,17 @@ def test_one_of_many_threads_gets_the_lease(open_ledger: Callable[[], Ledger]) -
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(try_lease, range(6))) == 1
+
+
+def test_next_at_says_when_a_claim_of_the_topic_will_find_something(ledger: Ledger) -> None:
+    """Now when something is available, the end of its lease while leased, else the next one; null when empty."""
+    with ledger.begin() as work:
+        work.outbox.put([an_item("p")])
+        assert work.outbox.next_at("deliver", at(0)) is None
+        work.outbox.put([an_item("a", "deliver", minutes=3), an_item("b", "deliver", minutes=9)])
+        assert work.outbox.next_at("deliver", at(0)) == at(3)
+        assert work.outbox.next_at("deliver", at(4)) == at(4)
+        claimed = work.outbox.claim("deliver", at(4), 9, at(7))
+        assert work.outbox.next_at("deliver", at(4)) == at(7)
+        work.outbox.done(claimed)
+        assert work.outbox.next_at("deliver", at(4)) == at(9)

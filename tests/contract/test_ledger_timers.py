@@ -123,3 +123,17 @@ def test_next_due_is_the_earliest_pending_timer(ledger: Ledger) -> None:
         work.timers.arm([a_timer("k1", minutes=9), a_timer("k2", minutes=2)])
         work.timers.claim(at(5), 9, at(10), "w1")
         assert work.timers.next_due() == at(2)
+
+
+def test_next_at_says_when_a_claim_will_find_something(ledger: Ledger) -> None:
+    """Now when something is due, the end of its lease while it is leased, else the next one; null when empty."""
+    with ledger.begin() as work:
+        assert work.timers.next_at(at(0)) is None
+        work.timers.arm([a_timer("soon", minutes=3), a_timer("late", minutes=9)])
+        assert work.timers.next_at(at(0)) == at(3)
+        assert work.timers.next_at(at(4)) == at(4)
+        claimed = work.timers.claim(at(4), 9, at(7), "w1")
+        assert work.timers.next_at(at(4)) == at(7)
+        assert work.timers.next_at(at(8)) == at(8)
+        work.timers.finish(claimed, TimerFate.FIRED, at(4))
+        assert work.timers.next_at(at(4)) == at(9)

@@ -56,6 +56,11 @@ class MemoryOutbox:
         """Items of a topic, claimed ones included."""
         return sum(1 for name, _ in self._work.rows("outbox") if name == topic)
 
+    def next_at(self, topic: str, now: datetime) -> datetime | None:
+        """When `claim` next finds something of the topic; null when there is nothing."""
+        rows = (row for row in self._work.rows("outbox").values() if row[0].topic == topic)
+        return min((max(it.available_at, leased_until or now, now) for it, leased_until in rows), default=None)
+
 
 class MemoryIdempotency:
     """`ports.Idempotency`."""

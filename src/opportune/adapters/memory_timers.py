@@ -111,3 +111,9 @@ class MemoryTimers:
         """When the earliest pending timer is due; null: nothing is waiting."""
         found = min((row[_DUE_AT] for row in self._work.rows("timers").values()), default=None)
         return None if found is None else from_us(found)
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """When `claim` next finds something; null when nothing is pending."""
+        free = (max(row[_DUE_AT], row[-1], to_us(now)) for row in self._work.rows("timers").values())
+        first = min(free, default=None)
+        return None if first is None else from_us(first)

@@ -32,18 +32,21 @@ class SqlLedger:
     """`opportune.ports.Ledger` on a SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`.
 
     Migrates the database when opened, unless `migrate` is false. `lock_timeout_s`: how long begin() waits for its
-    locks before it raises Unavailable. Raises Unavailable when the database cannot be reached, ValueError when the
+    locks before it raises Unavailable. `is_durable` false: SQLite does not wait for the disk, so that a power cut may
+    cost the file: for simulations only. Raises Unavailable when the database cannot be reached, ValueError when the
     URL names neither database or a SQLite database without a file (that is what MemoryLedger is for).
     """
 
-    def __init__(self, url: str, *, migrate: bool = True, lock_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, url: str, *, migrate: bool = True, lock_timeout_s: float = 30.0, is_durable: bool = True
+    ) -> None:
         self.url = url
         parsed = make_url(url)
         self._lock_timeout_s = lock_timeout_s
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         self._inside = threading.local()
         if self._is_sqlite:
-            self._writer, self._reader = _open_sqlite(parsed)
+            self._writer, self._reader = _open_sqlite(parsed, is_durable)
             self._queue = _queue_of(str(Path(str(parsed.database)).resolve()))
         elif parsed.get_backend_name() == "postgresql":
             self._writer = self._reader = _open_postgresql(parsed, lock_timeout_s)
@@ -175,7 +178,7 @@ def _queue_of(path: str) -> FairLock:
         return _queues.setdefault(path, FairLock())
 
 
-def _open_sqlite(url: URL) -> tuple[Engine, Engine]:
+def _open_sqlite(url: URL, is_durable: bool) -> tuple[Engine, Engine]:
     if not url.database or url.database == ":memory:":
         raise ValueError("a SQLite ledger needs a file: sqlite:////folder/ledger.db (or use MemoryLedger)")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -191,6 +194,8 @@ def _open_sqlite(url: URL) -> tuple[Engine, Engine]:
     event.listen(writer, "connect", _never_wait_inside)
     event.listen(reader, "connect", _prepare_sqlite)
     event.listen(reader, "connect", _forbid_writing)
+    if not is_durable:
+        event.listen(writer, "connect", _never_wait_for_the_disk)
     return writer, reader
 
 
@@ -206,6 +211,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _never_wait_inside(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA busy_timeout=0").close()  # _begin_immediate waits, by shorter steps
+
+
+def _never_wait_for_the_disk(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF").close()
 
 
 def _forbid_writing(connection: Any, _record: object) -> None:

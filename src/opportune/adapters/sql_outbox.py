@@ -49,6 +49,11 @@ _DONE_SQLITE = text(f"DELETE FROM outbox WHERE {_SAME}")
 _RETRY_SQLITE = text(
     f"UPDATE outbox SET available_at = :at, attempts = attempts + 1, token = '', leased_until = NULL WHERE {_SAME}"
 )
+_NEXT = text(
+    "SELECT min(CASE WHEN leased_until > :now THEN leased_until ELSE :now END) FROM outbox"
+    " WHERE topic = :topic AND available_at <= :now"
+    " UNION ALL SELECT min(available_at) FROM outbox WHERE topic = :topic AND available_at > :now"
+)
 _DEPTH = select(func.count()).select_from(tables.outbox).where(_outbox.topic == bindparam("name"))
 
 
@@ -94,6 +99,11 @@ class SqlOutbox:
     def depth(self, topic: str) -> int:
         """Items of a topic, claimed ones included."""
         return int(self._work.fetch(_DEPTH, name=topic)[0][0])
+
+    def next_at(self, topic: str, now: datetime) -> datetime | None:
+        """When `claim` next finds something of the topic; null when there is nothing."""
+        found = [row[0] for row in self._work.fetch(_NEXT, topic=topic, now=to_us(now)) if row[0] is not None]
+        return from_us(min(found)) if found else None
 
 
 _answers = tables.idempotency.c

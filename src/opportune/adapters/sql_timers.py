@@ -73,6 +73,11 @@ _FIRED = (
     .where(and_(among(_history.customer_id, "ids"), _history.at >= bindparam("since"), _history.fate == "fired"))
     .order_by(_history.at, _history.seq)
 )
+# What is due already waits at most for its lease; what is not due has none. Each half is one look into the index.
+_NEXT = text(
+    "SELECT min(CASE WHEN leased_until > :now THEN leased_until ELSE :now END) FROM timers WHERE due_at <= :now"
+    " UNION ALL SELECT min(due_at) FROM timers WHERE due_at > :now"
+)
 _PENDING = select(func.count()).select_from(tables.timers)
 _NEXT_DUE = select(func.min(tables.timers.c.due_at))
 _DROP_OF = delete(tables.timers).where(_timers.customer_id == bindparam("gone"))
@@ -183,3 +188,8 @@ class SqlTimers:
         """When the earliest pending timer is due; null: nothing is waiting."""
         found = self._work.fetch(_NEXT_DUE)[0][0]
         return None if found is None else from_us(found)
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """When `claim` next finds something; null when nothing is pending."""
+        found = [row[0] for row in self._work.fetch(_NEXT, now=to_us(now)) if row[0] is not None]
+        return from_us(min(found)) if found else None

@@ -30,6 +30,14 @@ class ReplayClock:
             kept = uow.cursors.get(REPLAY_CURSOR)
         return parse_instant(kept) if kept else datetime.now(UTC)
 
+    def start(self, at: datetime) -> bool:
+        """Set it when it was never set; false, and nothing done, when it was."""
+        with self._lock, self._ledger.begin() as uow:
+            if uow.cursors.get(REPLAY_CURSOR) is not None:
+                return False
+            uow.cursors.put(REPLAY_CURSOR, format_instant(at))
+        return True
+
     def advance(self, to: datetime) -> datetime:
         """Move forward to `to`; returns the instant now in force. Raises ValueError when `to` is earlier."""
         with self._lock, self._ledger.begin() as uow:
@@ -49,6 +57,10 @@ class FixedClock:
     def now(self) -> datetime:
         """Aware UTC."""
         return self._at
+
+    def start(self, at: datetime) -> bool:
+        """It stands somewhere already: false."""
+        return False
 
     def advance(self, to: datetime) -> datetime:
         """Move to `to`. Raises ValueError when it is earlier."""

@@ -17,6 +17,7 @@ from opportune.flows.experiments import experiments
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import score, stored
 from opportune.flows.profile import profile
+from opportune.flows.replay import Passage
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger
 from opportune.settings import Settings
@@ -73,6 +74,8 @@ class Parts:
     desk: Desk
     flows: Flows = field(default_factory=Flows)
     warm: Callable[[], None] | None = None
+    #: Make time pass up to an instant; null on the wall's clock. Raises ValueError (backwards), Unavailable.
+    advance: Callable[[datetime], Passage] | None = None
     freeze: bool = True
 
     @property

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -23,6 +22,10 @@ from opportune.domain.instants import format_instant
 from opportune.ports import Unavailable
 
 READY_WITHIN_S = 3.0
+CLOCK_DESCRIPTION = (
+    "Only with OPPORTUNE_CLOCK=replay. Answers when all that was due by then has happened, in order: timers fired and "
+    "messages handed over at their own instants. One jump decides as many steps do."
+)
 
 
 class OperateRoutes:
@@ -78,14 +81,15 @@ class OperateRoutes:
         to = read_instant(data.get("now"), "now")
         if to.year > 9000:
             raise bad("now", "out_of_range", "now lies too far in the future")
-        advance: Callable[[datetime], datetime] | None = getattr(self.parts.clock, "advance", None)
+        advance = self.parts.advance
         if self.parts.settings.clock != "replay" or advance is None:
             raise Refusal(409, "wall_clock", "the clock is the wall's; start with OPPORTUNE_CLOCK=replay to move it")
         try:
-            now = await asyncio.to_thread(advance, to)
+            passage = await asyncio.to_thread(advance, to)
         except ValueError as problem:
             raise bad("now", "clock_goes_forward", str(problem)) from None
-        return json_response({"now": format_instant(now)})
+        happened = {name: getattr(passage, f"n_{name}") for name in ("timers", "messages", "sent", "released", "moved")}
+        return json_response({"now": format_instant(to), **happened})
 
     def endpoints(self) -> list[Endpoint]:
         """What this file serves."""
@@ -146,7 +150,7 @@ class OperateRoutes:
                 tag=tag,
                 summary="Move the replay clock forward",
                 request=models.ClockBody,
-                description="Only with OPPORTUNE_CLOCK=replay.",
+                description=CLOCK_DESCRIPTION,
                 errors=(400, 401, 403, 409, 413, 422, 503),
                 examples={"new year": {"now": "2026-01-01T00:00:00Z"}},
             ),

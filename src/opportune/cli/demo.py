@@ -6,14 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from opportune.cli.printing import counter, say
-
-if TYPE_CHECKING:
-    from opportune.wiring import Installation
 
 MARK = "demo.txt"
 SEED = 7
@@ -44,7 +41,6 @@ def command(serve: bool, port: int, customers: int) -> None:
     say("2/5  ingesting its events")
     events = (e for e in world.domain_events(ingested_at=now))
     report = ingest_batches(i, chunks(events, CHUNK), counter("events"))
-    keep_consents(i, world)
     say(f"     {report['n_accepted']:,} events")
     say("3/5  training purchase propensity: labels, point-in-time features through Feast, LightGBM beside a baseline")
     say(indented(train_one(i, "purchase", None).to_text()))
@@ -93,12 +89,6 @@ def chunks(events: Any, size: int) -> Any:
             batch = []
     if batch:
         yield batch, []
-
-
-def keep_consents(installation: "Installation", world: Any) -> None:
-    """What the shop's customers said about being spoken to, into the consent history."""
-    with installation.ledger.begin() as uow:
-        uow.consents.add(list(world.consents()))
 
 
 def indented(text: str) -> str:

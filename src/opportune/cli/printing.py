@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -54,6 +54,18 @@ def instant(text: str | None, option: str, now: datetime | None = None) -> datet
     if now is not None and at > now:
         raise click.BadParameter(f"{text} lies in the future: it is {now:%Y-%m-%d %H:%M} UTC here", param_hint=option)
     return at
+
+
+def span(text: str, option: str) -> timedelta:
+    """A duration like 15m or 1h. Raises UsageError naming the option."""
+    from opportune.playbook.schema import parse_duration
+
+    try:
+        found = parse_duration(text)
+    except ValueError as problem:
+        raise click.UsageError(f"{option}: {problem}") from None
+    assert isinstance(found, timedelta)
+    return found
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -60,6 +61,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.forget import forget_answers
     from opportune.flows.project import project
     from opportune.flows.publish import archive_events
+    from opportune.flows.replay import TurnTaken, anything_due, turn
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -72,13 +74,32 @@ def worker_of(installation: "Installation") -> "Worker":
         i.scorer.refresh()
         return n
 
+    def fired() -> int:
+        return fire(i.desk, i.owner).n_claimed
+
+    def delivered() -> int:
+        return deliver(i.ledger, i.playbook, i.courier, i.clock).n_claimed
+
+    def in_turn(duty: Callable[[], int]) -> Callable[[], int]:
+        """On the replay clock, what is due happens only while nobody else makes time pass."""
+        if i.settings.clock != "replay":
+            return duty
+
+        def run() -> int:
+            if not anything_due(i.ledger, i.clock.now()):
+                return 0
+            try:
+                with turn(i.ledger, f"{i.owner}:{threading.get_ident()}", i.wall):
+                    return duty()
+            except TurnTaken:
+                return 0
+
+        return run
+
     return Worker(
         duties={
-            "fire": Duty(lambda: fire(i.desk, i.owner).n_claimed, every_s=0.1),
-            "deliver": Duty(
-                lambda: deliver(i.ledger, i.playbook, i.courier, i.clock).n_claimed,
-                every_s=0.2,
-            ),
+            "fire": Duty(in_turn(fired), every_s=0.1),
+            "deliver": Duty(in_turn(delivered), every_s=0.2),
             "project": Duty(lambda: project(i.ledger, i.features, i.clock, i.owner), every_s=0.05),
             "archive": Duty(lambda: archive_events(i.ledger, i.archive, i.clock, i.owner), every_s=30.0),
             "publish": Duty(lambda: sum(publish_all(i)), every_s=30.0),
@@ -87,6 +108,17 @@ def worker_of(installation: "Installation") -> "Worker":
             "beat": Duty(lambda: beat(i.ledger, WallClock(), i.owner), every_s=15.0),
         }
     )
+
+
+def project_all(installation: "Installation") -> int:
+    """Bring the online store up to the ledger; returns how many states were written."""
+    from opportune.flows.project import project
+
+    i = installation
+    n = 0
+    while done := project(i.ledger, i.features, i.clock, i.owner):
+        n += done
+    return n
 
 
 if __name__ == "__main__":

@@ -8,16 +8,20 @@ one topic. Opt-out and opt-in at the same instant: the opt-out wins. No line at 
 
 Suppression is about the address, not the wish: a line `out` whose source is `hard_bounce` closes its scope for
 every purpose, one whose source is `complaint` for marketing; only a newer opt-in of the very same scope reopens it.
+What a caller stamps on `identify` (source `consent_preferences`) is the state the caller knows, perhaps an old copy: an
+`in` of that source never lifts an unsubscribe, a complaint or a bounce.
 Transactional messages need no consent. `profiling` is not a message channel: `*` does not reach it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opportune.domain.customers import ANY, PROFILING, Consent, ConsentState
+from opportune.domain.customers import ANY, PREFERENCES, PROFILING, Consent, ConsentState
 from opportune.domain.decisions import Reason
 from opportune.playbook.schema import ConsentPolicy
 
+#: Sources of an opt-out that is the customer's own word, or the address's.
+_WORDS = ("unsubscribed", "complaint", "hard_bounce")
 HARD_BOUNCE, COMPLAINT = "hard_bounce", "complaint"
 #: channel -> trait that holds its address; a channel not named here needs none.
 ADDRESS_TRAITS = {"email": "email", "sms": "phone", "push": "push_token"}
@@ -41,6 +45,8 @@ class Standing:
         self._newest: dict[tuple[str, str], Consent] = {}
         self._suppressing: list[Consent] = []
         ordered = sorted(lines, key=lambda c: (c.at, c.consent_id)) if len(lines) > 1 else lines
+        if len(ordered) > 1:
+            ordered = _without_echoes(ordered)
         for line in ordered:
             self._newest[line.channel, line.topic] = line
             if line.source in (HARD_BOUNCE, COMPLAINT) and line.state is ConsentState.OUT:
@@ -76,6 +82,21 @@ class Standing:
         if not lines:
             return policy.profiling == "in"
         return max(lines, key=lambda c: (c.at, c.consent_id)).state is ConsentState.IN
+
+
+def _without_echoes(ordered: Sequence[Consent]) -> Sequence[Consent]:
+    """The lines without stamped opt-ins that come after an unsubscribe, complaint or bounce that covers them."""
+    if not any(line.source in _WORDS for line in ordered):
+        return ordered
+    kept: list[Consent] = []
+    for line in ordered:
+        if line.state is ConsentState.IN and line.source == PREFERENCES and line.channel != PROFILING:
+            standing = {(c.channel, c.topic): c for c in kept}
+            said = [c for c in standing.values() if c.source in _WORDS and c.state is ConsentState.OUT]
+            if any(line.channel in (c.channel, ANY) or c.channel == ANY for c in said):
+                continue
+        kept.append(line)
+    return kept
 
 
 def _lifts(agreed: Consent, opt_out: Consent) -> bool:

@@ -3,7 +3,8 @@
 Quiet is a property of the wall clock: an instant is quiet when the local time of day lies in [start, end). Clock
 changes need no rule of their own: an hour that comes twice is judged twice, a skipped one is never reached. With no
 zone known an instant counts as quiet when it is quiet in ANY place the customer may be: the zones of the country, if
-the trait `country` names one, else every whole-hour offset from UTC-8 to UTC+3 (decision record 0003).
+the trait `country` names one, those of the part of the world, if `region` or `continent` does, else every whole-hour
+offset from UTC-8 to UTC+3 (decision record 0003).
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ _ALSO_CALLED = {
     "united kingdom": "GB", "great britain": "GB", "uk": "GB", "usa": "US", "united states of america": "US",
     "eire": "IE", "republic of ireland": "IE", "the netherlands": "NL", "korea": "KR", "czechia": "CZ",
 }  # fmt: skip
+#: Parts of the world -> areas of the tz database, lower case.
+_AREAS = {
+    **{area: (area,) for area in ("africa", "america", "asia", "atlantic", "australia", "europe", "indian", "pacific")},
+    "americas": ("america",), "north america": ("america",), "south america": ("america",),
+    "latin america": ("america",), "oceania": ("australia", "pacific"),
+}  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
@@ -46,7 +53,13 @@ def zones_of(customer: Customer) -> Zones:
     if zone is not None:
         return (zone,)
     country = customer.traits.get("country")
-    return _country_zones(country.strip().casefold()) if isinstance(country, str) else ASSUMED
+    if isinstance(country, str) and (found := _country_zones(country.strip().casefold())):
+        return found
+    for trait in ("continent", "region"):
+        part = customer.traits.get(trait)
+        if isinstance(part, str) and (found := _area_zones(part.strip().casefold())):
+            return found
+    return ASSUMED
 
 
 def calendar_zone(customer: Customer) -> tzinfo:
@@ -56,7 +69,7 @@ def calendar_zone(customer: Customer) -> tzinfo:
 
 @lru_cache(maxsize=512)
 def _country_zones(country: str) -> Zones:
-    """All zones of a country by ISO 3166 code or English name; the assumed ones when it is not known."""
+    """All zones of a country by ISO 3166 code or English name; none when it is not known."""
     places = resources.files("tzdata.zoneinfo")
     codes = dict(_ALSO_CALLED)
     for line in (places / "iso3166.tab").read_text("utf-8").splitlines():
@@ -64,9 +77,22 @@ def _country_zones(country: str) -> Zones:
             code, name = line.split("\t")[:2]
             codes[code.casefold()] = codes[name.casefold()] = code
     wanted = codes.get(country)
-    rows = [line.split("\t") for line in (places / "zone.tab").read_text("utf-8").splitlines() if line[:1] != "#"]
-    found = tuple(zone for row in rows if row[0] == wanted and (zone := zone_of(row[2])) is not None)
-    return found or ASSUMED
+    return tuple(zone for code, name in _zone_table() if code == wanted and (zone := zone_of(name)) is not None)
+
+
+@lru_cache(maxsize=64)
+def _area_zones(part: str) -> Zones:
+    """All zones of a part of the world; none when it is not known."""
+    areas = _AREAS.get(part, ())
+    names = [name for _, name in _zone_table() if name.partition("/")[0].casefold() in areas]
+    return tuple(zone for name in names if (zone := zone_of(name)) is not None)
+
+
+@lru_cache(maxsize=1)
+def _zone_table() -> tuple[tuple[str, str], ...]:
+    """(country code, zone name) of the tz database."""
+    lines = (resources.files("tzdata.zoneinfo") / "zone.tab").read_text("utf-8").splitlines()
+    return tuple((row[0], row[2]) for line in lines if line[:1] != "#" for row in [line.split("\t")])
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class ConsentState(StrEnum):
 #: The pseudo channel under which consent to profiling is kept.
 PROFILING = "profiling"
 ANY = "*"
+#: Source of what an `identify` call stamps as agreed: the state known to the caller, not a new word of the customer.
+PREFERENCES = "consent_preferences"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from opportune.domain.customers import ANY, Consent, ConsentState
-from opportune.domain.events import Event, EventKind
+from opportune.domain.customers import ANY, PREFERENCES, PROFILING, Consent, ConsentState
+from opportune.domain.events import NAMES_BY_KIND, Event, EventKind
 from opportune.domain.messages import Outcome, OutcomeKind
 
 EMAIL = "email"
@@ -25,13 +25,37 @@ _CLOSING: Mapping[OutcomeKind, str] = {
     OutcomeKind.COMPLAINED: "complaint",
     OutcomeKind.BOUNCED: "hard_bounce",
 }
+#: What a customer agrees to may come in `context.consent.categoryPreferences`: of these events only, for libraries
+#: that manage consent stamp it on every call.
+PREFERENCE_UPDATED = "Segment Consent Preference Updated"
+_PREFERENCE_EVENTS = (NAMES_BY_KIND[EventKind.IDENTIFY], PREFERENCE_UPDATED)
+#: Category -> channel of the consent line; other categories are no business of ours.
+CATEGORIES: Mapping[str, str] = {
+    **{channel: channel for channel in ("email", "push", "sms", "inapp", "onsite")},
+    PROFILING: PROFILING,
+    ANY: ANY,
+}
 _BOUNCE_FIELDS = ("bounce_type", "bounceType", "type", "reason")
 _PASSING = ("soft", "transient", "temporary", "blocked")
 
 
 def is_heard(event: Event) -> bool:
     """True for events that may carry an outcome or a consent."""
+    return is_outcome(event) or (event.name in _PREFERENCE_EVENTS and bool(preferences_of(event)))
+
+
+def is_outcome(event: Event) -> bool:
+    """True for what became of a message."""
     return event.name in OUTCOMES and event.kind is EventKind.TRACK
+
+
+def preferences_of(event: Event) -> dict[str, bool]:
+    """Channel (or `profiling`, `*`) -> agreed, as far as `context.consent.categoryPreferences` says true or false."""
+    said = event.context.get("consent")
+    said = said.get("categoryPreferences") if isinstance(said, Mapping) else None
+    if not isinstance(said, Mapping):
+        return {}
+    return {CATEGORIES[name]: value for name, value in said.items() if name in CATEGORIES and isinstance(value, bool)}
 
 
 def message_named(event: Event) -> str | None:
@@ -47,7 +71,7 @@ def outcomes_of(events: Iterable[tuple[Event, str]], ours: Collection[str], now:
     """Outcomes of (event, customer id) pairs; `ours`: the message ids that exist. Others are no business of ours."""
     found = []
     for event, customer_id in events:
-        message_id = message_named(event)
+        message_id = message_named(event) if is_outcome(event) else None
         if message_id in ours and message_id is not None:
             found.append(
                 Outcome(
@@ -65,12 +89,16 @@ def outcomes_of(events: Iterable[tuple[Event, str]], ours: Collection[str], now:
 
 
 def consents_of(events: Iterable[tuple[Event, str]], now: datetime) -> list[Consent]:
-    """Opt-outs that (event, customer id) pairs state. A bounce counts as hard unless it says it is passing.
+    """Opt-outs and preferences that (event, customer id) pairs state. A bounce is hard unless it says it is passing;
+    an unsubscribe is from `properties.channel`, e-mail when it names none.
 
     The line's id is made of event and customer: heard again, or after a merge, it is the same line.
     """
     found = []
     for event, customer_id in events:
+        if not is_outcome(event):
+            found += _preferences(event, customer_id, now)
+            continue
         source = _CLOSING.get(OUTCOMES[event.name])
         if source is None or (source == "hard_bounce" and _is_passing(event.properties)):
             continue
@@ -78,7 +106,7 @@ def consents_of(events: Iterable[tuple[Event, str]], now: datetime) -> list[Cons
             Consent(
                 consent_id="event:" + digest(event.message_id, customer_id),
                 customer_id=customer_id,
-                channel=EMAIL,
+                channel=_channel(event),
                 topic=ANY,
                 state=ConsentState.OUT,
                 at=event.event_at,
@@ -88,6 +116,30 @@ def consents_of(events: Iterable[tuple[Event, str]], now: datetime) -> list[Cons
             )
         )
     return found
+
+
+def _preferences(event: Event, customer_id: str, now: datetime) -> list[Consent]:
+    source = PREFERENCES if event.kind is EventKind.IDENTIFY else "preference_update"
+    return [
+        Consent(
+            consent_id="said:" + digest(event.message_id, customer_id, channel),
+            customer_id=customer_id,
+            channel=channel,
+            topic=ANY,
+            state=ConsentState.IN if is_in else ConsentState.OUT,
+            at=event.event_at,
+            source=source,
+            recorded_at=now,
+            proof={"how": "event", "event": event.name, "message_id": event.message_id},
+        )
+        for channel, is_in in preferences_of(event).items()
+    ]
+
+
+def _channel(event: Event) -> str:
+    """Which channel an outcome closes. Spam marks and bounces of the e-mail specification are about e-mail."""
+    named = event.properties.get("channel") if event.name == "Unsubscribed" else None
+    return named if isinstance(named, str) and named in CATEGORIES else EMAIL
 
 
 def digest(*parts: str) -> str:

@@ -137,6 +137,10 @@ class Timers(Protocol):
         """When the earliest pending timer is due, leased ones included; null: nothing is waiting."""
         ...
 
+    def next_at(self, now: datetime) -> datetime | None:
+        """When `claim` next finds something: `now` or later (a lease must run out first); null when none is pending."""
+        ...
+
 
 class Sends(Protocol):
     def log(self, customer_ids: Collection[str], since: datetime) -> dict[str, list[Send]]:
@@ -230,6 +234,9 @@ class Outbox(Protocol):
 
     def retry(self, items: Sequence[OutboxItem], available_at: datetime) -> None: ...
     def depth(self, topic: str) -> int: ...
+    def next_at(self, topic: str, now: datetime) -> datetime | None:
+        """When `claim` next finds something of the topic: `now` or later; null when there is nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

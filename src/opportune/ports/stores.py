@@ -19,6 +19,18 @@ class Clock(Protocol):
         ...
 
 
+class MovableClock(Clock, Protocol):
+    """A clock that stands still until it is moved, forward: replay."""
+
+    def start(self, at: datetime) -> bool:
+        """Set a clock that was never set to any instant; false, and nothing done, when it was set before."""
+        ...
+
+    def advance(self, to: datetime) -> datetime:
+        """Move to `to`; returns the instant now in force. Raises ValueError when `to` is earlier than now."""
+        ...
+
+
 class FeatureStore(Protocol):
     """Feast's online store, as packed state rows. Raises Unavailable when it cannot be reached."""
 

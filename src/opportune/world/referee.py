@@ -74,22 +74,9 @@ class Referee:
 
     def judge(self, who: int, delivery: Delivery, zone: str, has_consent: bool) -> None:
         """Note what this delivery breaks. `zone`: the customer's true zone, told to the policy or not."""
-        rules, log, broken = self.rules, self._log[who], []
-        marketing = delivery.purpose != "transactional"
-        if marketing and not has_consent:
-            broken.append(("consent", f"no consent on {delivery.channel}"))
-        if (
-            marketing
-            and delivery.obeys_quiet_hours
-            and rules.quiet_hours
-            and _is_quiet(rules.quiet_hours, delivery, zone)
-        ):
-            broken.append(("quiet_hours", delivery.at.astimezone(ZoneInfo(zone)).isoformat()))
+        broken = self.verdict(who, delivery, zone, has_consent)
         if delivery.counts:
-            log.append(delivery)
-        if delivery.obeys_caps and marketing:
-            before = log[:-1] if delivery.counts else log
-            broken += [(n, text) for n, cap in rules.caps.items() if (text := _broken(cap, delivery, before, zone))]
+            self._log[who].append(delivery)
         self.violations += [
             Violation(
                 rule=rule, customer_id=delivery.customer_id, message_id=delivery.message_id, at=delivery.at, detail=text
@@ -97,14 +84,27 @@ class Referee:
             for rule, text in broken
         ]
 
+    def verdict(self, who: int, delivery: Delivery, zone: str, has_consent: bool) -> list[tuple[str, str]]:
+        """(rule, in words) for each rule that this delivery would break after all judged so far; nothing is noted."""
+        rules, log, broken = self.rules, self._log[who], []
+        marketing = delivery.purpose != "transactional"
+        if marketing and not has_consent:
+            broken.append(("consent", f"no consent on {delivery.channel}"))
+        if marketing and delivery.obeys_quiet_hours and self.is_quiet(delivery.channel, delivery.at, zone):
+            broken.append(("quiet_hours", delivery.at.astimezone(ZoneInfo(zone)).isoformat()))
+        if delivery.obeys_caps and marketing:
+            broken += [(n, text) for n, cap in rules.caps.items() if (text := _broken(cap, delivery, log, zone))]
+        return broken
 
-def _is_quiet(quiet: QuietHours, delivery: Delivery, zone: str) -> bool:
-    if quiet.channels is not None and delivery.channel not in quiet.channels:
-        return False
-    local: time = delivery.at.astimezone(ZoneInfo(zone)).time()
-    if quiet.start <= quiet.end:
-        return quiet.start <= local < quiet.end
-    return local >= quiet.start or local < quiet.end
+    def is_quiet(self, channel: str, at: datetime, zone: str) -> bool:
+        """Whether the rules ask for silence on the channel at that local time."""
+        quiet = self.rules.quiet_hours
+        if quiet is None or (quiet.channels is not None and channel not in quiet.channels):
+            return False
+        local: time = at.astimezone(ZoneInfo(zone)).time()
+        if quiet.start <= quiet.end:
+            return quiet.start <= local < quiet.end
+        return local >= quiet.start or local < quiet.end
 
 
 def _matches(counts: Counts, delivery: Delivery) -> bool:

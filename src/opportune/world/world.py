@@ -13,7 +13,7 @@ from opportune.domain.events import Event, Origin
 from opportune.domain.instants import DAY_US, format_instant, from_us, to_us
 from opportune.world.answers import Batch
 from opportune.world.config import WorldConfig
-from opportune.world.draws import Draws, Floats, Ints
+from opportune.world.draws import Bools, Draws, Floats, Ints
 from opportune.world.envelopes import Envelope, Letter, Writer, events_of
 from opportune.world.people import People
 from opportune.world.referee import Delivery, Referee, Rules, Violation
@@ -252,23 +252,30 @@ class World:
         """
         run, effect = self._loop(), self.config.effect(campaign)
         today = run.now_us // DAY_US - self._first_day
-        who = np.array([self._people.who_is(c) for c in customers], np.int64)
+        one = np.array([self._people.who_is(c) for c in customers], np.int64)
+        instants = np.array([to_us(instant) for instant in at], np.int64)
+        if (instants < run.now_us).any():
+            raise ValueError(f"{format_instant(min(at))} is before now, {format_instant(self.now)}")
+        who, us = np.repeat(one, len(at)), np.tile(instants, len(one))
+        risk = run.answers.risk(Batch(campaign, channel, who, us, us, us), effect, run.standing, today)
         mean = self._shop.mean_value_minor()[who]
-        lost = self._truth.p_order_after(who, today, effect.skip_days)
-        out = {name: np.zeros((len(who), len(at))) for name in ("p_order", "value_minor", "p_unsubscribe", "p_open")}
-        for i, instant in enumerate(at):
-            us = np.full(len(who), to_us(instant), np.int64)
-            if us.size and us[0] < run.now_us:
-                raise ValueError(f"{format_instant(instant)} is before now, {format_instant(self.now)}")
-            batch = Batch(campaign, channel, who, us, us, us)
-            risk = run.answers.risk(batch, effect, run.standing, today)
-            holds = run.standing.open_cart(who, us)
-            worth = np.where(holds, self._shop.value_minor(who, np.maximum(run.standing.cart_basket[who], 0)), mean)
-            out["p_order"][:, i] = risk.p_extra - risk.p_skip * lost
-            out["value_minor"][:, i] = risk.p_extra * worth - risk.p_skip * lost * mean
-            out["p_unsubscribe"][:, i] = risk.p_unsubscribe * (1 - risk.p_extra)
-            out["p_open"][:, i] = risk.p_open
-        return out
+        lost = np.repeat(self._truth.p_order_after(one, today, effect.skip_days), len(at))
+        baskets = np.maximum(run.standing.cart_basket[one], 0)
+        held = np.repeat(self._shop.value_minor(one, baskets), len(at))
+        worth = np.where(run.standing.open_cart(who, us), held, mean)
+        found = {
+            "p_order": risk.p_extra - risk.p_skip * lost,
+            "value_minor": risk.p_extra * worth - risk.p_skip * lost * mean,
+            "p_unsubscribe": risk.p_unsubscribe * (1 - risk.p_extra),
+            "p_open": risk.p_open,
+        }
+        return {name: values.reshape(len(one), len(at)) for name, values in found.items()}
+
+    def quiet(self, customers: Sequence[str], channel: str, at: Sequence[datetime]) -> Bools:
+        """(customers, instants): whether marketing on the channel would fall into quiet hours in the true zone."""
+        names = [self._zone(self._people.who_is(c)) for c in customers]
+        known = {zone: [self._referee.is_quiet(channel, instant, zone) for instant in at] for zone in set(names)}
+        return np.array([known[zone] for zone in names], np.bool_).reshape(len(names), len(at))
 
     def reachable(self, channel: str) -> list[str]:
         """Ids of customers signed up by now who have a working address on the channel and true consent to marketing."""
@@ -288,11 +295,21 @@ class World:
         return self._run
 
     def _judge(self, handed: Sequence[tuple[int, int, Delivery]], run: Run) -> None:
-        rules = self._referee.rules
         for who, us, m in handed:
-            one, when = np.array([who], np.int64), np.array([us], np.int64)
-            has_consent = bool(run.standing.consents(one, m.channel, when, rules.is_in_by_default(m.channel))[0])
-            self._referee.judge(who, m, self._people.zone_names[self._people.zone[who]], has_consent)
+            self._referee.judge(who, m, self._zone(who), self._consents(who, us, m.channel, run))
+
+    def _zone(self, who: int) -> str:
+        return str(self._people.zone_names[self._people.zone[who]])
+
+    def _consents(self, who: int, us: int, channel: str, run: Run) -> bool:
+        one, when = np.array([who], np.int64), np.array([us], np.int64)
+        return bool(run.standing.consents(one, channel, when, self._referee.rules.is_in_by_default(channel))[0])
+
+    def would_break(self, message: Delivery) -> list[str]:
+        """The rules that this message would break after all delivered so far; for an oracle. Raises KeyError."""
+        who, run = self._people.who_is(message.customer_id), self._loop()
+        has_consent = self._consents(who, to_us(message.at), message.channel, run)
+        return [rule for rule, _ in self._referee.verdict(who, message, self._zone(who), has_consent)]
 
     @property
     def n_signed_up(self) -> int:

@@ -17,6 +17,7 @@ from opportune.domain.decisions import Ask, Decision, Message, Mode, Reason, Rem
 from opportune.domain.events import DeadLetter, Event
 from opportune.flows.decide import AskRefused
 from opportune.flows.desk import Desk
+from opportune.flows.replay import Passage
 from opportune.playbook.load import load_files
 from opportune.ports import Unavailable
 from opportune.settings import Settings
@@ -121,6 +122,7 @@ def open_door() -> Iterator[Callable[..., House]]:
                 desk=desk,
                 flows=Flows(decide=flows.decide, ingest=flows.ingest, score=flows.score, stored=flows.stored),  # type: ignore[arg-type]
                 freeze=False,
+                advance=lambda to: Passage(n_timers=int(clock.advance(to) == to)),
             )
             client = stack.enter_context(TestClient(create_app(parts), raise_server_exceptions=True))
             return House(client, flows, ledger, clock, parts)

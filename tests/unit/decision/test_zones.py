@@ -88,6 +88,24 @@ def test_a_country_narrows_the_places(country, zone):
     assert calendar_zone(someone) is UTC
 
 
+@pytest.mark.parametrize(("trait", "part"), [("region", "Asia"), ("continent", "asia "), ("region", "Australia")])
+def test_a_part_of_the_world_narrows_the_places(trait, part):
+    """Its zones and no others; under the default hours Asia keeps an opening, and wakes nobody there."""
+    someone = Customer(customer_id="c", traits={trait: part, "country": "Atlantis"})
+    names = {str(zone) for zone in zones_of(someone)}
+    assert ("Asia/Tokyo" if "sia" in part else "Australia/Adelaide") in names
+    assert {name.partition("/")[0] for name in names} == {part.strip().capitalize()}
+    rule = compile_quiet(QuietHours(start=time(21), end=time(8)))
+    opening = rule.opens_at(to_us(datetime(2026, 3, 4, 12, tzinfo=UTC)), zones_of(someone))
+    assert opening is not None
+    assert not any(naive_quiet(opening, time(21), time(8), zone) for zone in zones_of(someone))
+
+
+def test_a_region_that_is_no_part_of_the_world_says_nothing():
+    """Many call a state or a county their region."""
+    assert zones_of(Customer(customer_id="c", traits={"region": "Bavaria"})) == ASSUMED
+
+
 def test_an_unknown_country_says_nothing():
     """A name that is no country is as good as none."""
     assert zones_of(Customer(customer_id="c", traits={"country": "Atlantis"})) == ASSUMED
