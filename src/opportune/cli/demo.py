@@ -28,7 +28,7 @@ def command(serve: bool, port: int, customers: int) -> None:
     from opportune.cli.ingest import ingest_batches
     from opportune.cli.train import train_one
     from opportune.cli.work import worker_of
-    from opportune.wiring import Installation
+    from opportune.wiring import MODEL_NAMES, Installation
     from opportune.world import World, WorldConfig
 
     home = Path(os.environ["OPPORTUNE_HOME"]).absolute()
@@ -42,8 +42,9 @@ def command(serve: bool, port: int, customers: int) -> None:
     events = (e for e in world.domain_events(ingested_at=now))
     report = ingest_batches(i, chunks(events, CHUNK), counter("events"))
     say(f"     {report['n_accepted']:,} events")
-    say("3/5  training purchase propensity: labels, point-in-time features through Feast, LightGBM beside a baseline")
-    say(indented(train_one(i, "purchase", None).to_text()))
+    say("3/5  training purchase, churn and send time: labels, features as of each cut-off through Feast, LightGBM")
+    for name in MODEL_NAMES:
+        say(indented(train_one(i, name, None).to_text()))
     say("4/5  projecting feature state to Feast's online store, publishing")
     worker = worker_of(i)
     while worker.round():
