@@ -57,10 +57,10 @@ class Told:
     errors: tuple[str, ...]
 
 
-def runs_of(count: int, clients: Sequence[Client] = CLIENTS) -> list[Run]:
-    """Every client with gzip off, and on where it can."""
+def runs_of(count: int, clients: Sequence[Client] = CLIENTS, prefix: str = "") -> list[Run]:
+    """Every client with gzip off, and on where it can. `prefix`: of the markers."""
     return [
-        Run(client, is_packed, count, f"{client.language}-{client.library}-{'gzip' if is_packed else 'plain'}")
+        Run(client, is_packed, count, f"{prefix}{client.language}-{client.library}-{'gzip' if is_packed else 'plain'}")
         for client in clients
         for is_packed in ((False, True) if client.can_pack else (False,))
     ]

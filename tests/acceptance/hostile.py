@@ -145,7 +145,8 @@ def shapes() -> Iterator[Hostile]:
     wrong = [
         b"", b" ", b"null", b"true", b"7", b'"text"', b"[]", b"[[]]", b"{}", b"{", b"}", b'{"batch"}', b'{"batch":}',
         b'{"batch":[}', b'{"batch":[,]}', b'{"batch":[1,]}', b"{'batch':[]}", b"{}{}", b'{"batch":null}',
-        b'{"batch":{}}', b'{"batch":"x"}', b'{"batch":7}', b'{"batch":[]}', b'{"batch":[[]]}', b'{"batch":[null,1,"x",true,[],{}]}',
+        b'{"batch":{}}', b'{"batch":"x"}', b'{"batch":7}', b'{"batch":[]}', b'{"batch":[[]]}',
+        b'{"batch":[null,1,"x",true,[],{}]}',
         b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00", b"undefined", b"NaN", b"<xml/>", b"batch=%5B%5D", b"\x00",
         b"\x00" * 1000,
     ]  # fmt: skip
