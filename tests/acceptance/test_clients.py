@@ -5,12 +5,10 @@
 
 from pathlib import Path
 
-import pytest
 from tests.acceptance.clients import CLIENTS, Run, runs_of
 from tests.acceptance.faults import in_peace, in_trouble, orders_felt
 from tests.acceptance.serving import Server
 
-pytestmark = pytest.mark.xdist_group("acceptance-clients")
 PYTHON = [c for c in CLIENTS if c.language == "python"]
 NODE = [c for c in CLIENTS if c.language == "node"]
 

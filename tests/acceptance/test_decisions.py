@@ -3,11 +3,8 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pytest
 from tests.acceptance.decisions import ask_while_killed, what_stands
 from tests.acceptance.serving import Server
-
-pytestmark = pytest.mark.xdist_group("acceptance-decisions")
 
 PLAYBOOK = """
 topics: {offers: {purpose: marketing}}

@@ -16,7 +16,7 @@ from opportune.domain.refusals import RefusalCode
 from opportune.settings import Settings
 from opportune.wiring import Installation
 
-pytestmark = [pytest.mark.xdist_group("acceptance-hostile"), pytest.mark.service]
+pytestmark = pytest.mark.service
 
 
 def test_no_hostile_body_gives_a_5xx_and_both_databases_say_the_same(pair: tuple[Server, Server]) -> None:
