@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench serve setup lock clean
+.PHONY: demo test check bench bench-faults serve setup lock clean
 
 setup: $(READY)
 
@@ -22,7 +22,7 @@ serve: $(READY)
 	$(BIN)/opportune serve
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -32,6 +32,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
+
+bench-faults: $(READY)
+	$(BIN)/python -m benchmarks.faults
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv

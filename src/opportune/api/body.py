@@ -5,6 +5,8 @@ from collections.abc import AsyncIterable
 
 #: Bytes of one body after unpacking; what is packed may not be larger either.
 MAX_BODY_BYTES = 4 * 1024 * 1024
+#: What is refused half-way is read on so far and thrown away, so that the sender hears why instead of a reset.
+MAX_UNHEARD_BYTES = 16 * 1024 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _PIECE = 64 * 1024
 _PLAIN = frozenset({"", "identity", "gzip", "x-gzip"})
@@ -26,10 +28,19 @@ async def read_body(stream: AsyncIterable[bytes], encoding: str | None, limit: i
     Whether it is gzip is read off its first bytes, because proxies unpack and forget the header, and clients pack and
     forget it. Raises BodyUnreadable: 413 `body_too_large`; 400 `encoding_unknown`, `gzip_damaged`.
     """
-    body = Unpacker(encoding, limit)
-    async for chunk in stream:
-        body.feed(chunk)
-    return body.finish()
+    chunks = aiter(stream)
+    try:
+        body = Unpacker(encoding, limit)
+        async for chunk in chunks:
+            body.feed(chunk)
+        return body.finish()
+    except BodyUnreadable:
+        n_unheard = 0
+        async for chunk in chunks:
+            n_unheard += len(chunk)
+            if n_unheard > MAX_UNHEARD_BYTES:
+                break
+        raise
 
 
 class Unpacker:

@@ -13,6 +13,10 @@ CustomerId = Annotated[
 ]
 
 
+#: An instant as callers write it; read by hand, so only the document knows the format.
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
 class Shape(BaseModel):
     """Requests refuse members they do not know."""
 
@@ -22,7 +26,7 @@ class Shape(BaseModel):
 class AskOptions(Shape):
     """What may be said of every ask."""
 
-    at: str | None = Field(None, description="ISO 8601. Other than now only with dry_run.")
+    at: Instant | None = Field(None, description="ISO 8601. Other than now only with dry_run.")
     channels: list[Channel] | None = Field(None, min_length=1, description="null: any.")
     trigger: str | None = Field(None, description="null: all campaigns whose trigger is of kind request.")
     context: dict[str, Any] | None = Field(None, description="Readable in conditions and content as context.*.")
@@ -55,7 +59,7 @@ class ScoresBody(Shape):
 
     customer_ids: list[CustomerId] = Field(min_length=1, max_length=1000)
     models: list[str] | None = Field(None, min_length=1, description="null: all.")
-    at: str | None = Field(None, description="ISO 8601, not in the future; null: now.")
+    at: Instant | None = Field(None, description="ISO 8601, not in the future; null: now.")
     explain: bool | None = None
 
 
@@ -66,21 +70,21 @@ class ConsentBody(Shape):
     topic: str | None = Field(None, description="A topic of the playbook, or *; null: *.")
     state: Literal["in", "out"]
     source: str | None = Field(None, max_length=200, description="Where it was said; null: api.")
-    at: str | None = Field(None, description="ISO 8601, not in the future; null: now.")
+    at: Instant | None = Field(None, description="ISO 8601, not in the future; null: now.")
 
 
 class StatusBody(Shape):
     """What became of a message."""
 
     status: Literal["sent", "not_sent", "delivered", "bounced", "complained", "opened", "clicked", "shown", "dismissed"]
-    at: str | None = Field(None, description="ISO 8601, not in the future; null: now.")
+    at: Instant | None = Field(None, description="ISO 8601, not in the future; null: now.")
     reason: str | None = Field(None, max_length=500)
 
 
 class ClockBody(Shape):
     """The instant to move the replay clock to."""
 
-    now: str
+    now: Instant
 
 
 class ReasonOut(BaseModel):

@@ -48,7 +48,7 @@ class CustomerRoutes:
             lambda: self.parts.flows.consent(
                 customer_id=customer_id,
                 channel=one_of(data.get("channel"), CONSENT_CHANNELS, "channel"),
-                topic=one_of(data.get("topic") or ANY, topics, "topic"),
+                topic=ANY if data.get("topic") is None else one_of(data["topic"], topics, "topic"),
                 state=one_of(data.get("state"), ("in", "out"), "state"),
                 source=read_text(data.get("source"), "source", 200) or "api",
                 at=read_past(data.get("at"), now, "at"),

@@ -248,7 +248,7 @@ def id_of(item: object) -> Any:
 def flag_of(request: Request, name: str) -> bool:
     """A boolean of the query string: true/1 or false/0; absent: false."""
     value = request.query_params.get(name)
-    if value is None or value.lower() in ("false", "0", ""):
+    if value is None or value.lower() in ("false", "0"):
         return False
     if value.lower() in ("true", "1"):
         return True

@@ -158,9 +158,10 @@ class OperateRoutes:
 
 
 def letter_to_dict(letter: DeadLetter) -> dict[str, Any]:
-    """A dead letter in the shape of the API; `body` as JSON where it is JSON, else as text."""
+    """A dead letter in the shape of the API; `body` as JSON where it is JSON, however deep, else as text."""
     try:
-        body: Any = orjson.loads(letter.body)
+        orjson.loads(letter.body)
+        body: Any = orjson.Fragment(letter.body)
     except orjson.JSONDecodeError:
         body = letter.body.decode("utf-8", "replace")
     return {

@@ -130,8 +130,14 @@ def _decode(body: bytes) -> tuple[Any, bool]:
 
 
 def _lenient(text: str) -> Any:
-    """What orjson refuses as a whole: NaN, infinities, surrogates and huge numbers are left for the sanitiser."""
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else math.inf)
+    """What orjson refuses as a whole: NaN, infinities, surrogates, huge numbers and raw control characters.
+
+    The sanitiser refuses, item by item, what no database keeps; a line break or a tab inside a text is fine.
+    """
+    read = json.JSONDecoder(
+        parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else math.inf, strict=False
+    )
+    return read.decode(text)
 
 
 def _cut_deep(text: str) -> str:

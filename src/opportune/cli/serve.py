@@ -50,7 +50,8 @@ def command(host: str, port: int, workers: int, work: bool) -> None:
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http="opportune.api.protocol:PlainHttp",
+            ws="none",
             log_level="warning",
             access_log=False,
         )

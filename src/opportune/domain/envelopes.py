@@ -10,6 +10,8 @@ Imports: the own time is `timestamp`, else `originalTimestamp`; it must be there
 importing machine (unless the line carries both `sentAt` and `receivedAt`), and is also `known_at`.
 
 Ids: whole numbers are accepted and become text; an empty text counts as missing.
+
+Traits of `identify` are its `traits`, or `context.traits` where it has none: RudderStack's clients put them there.
 """
 
 from collections.abc import Callable, Mapping
@@ -81,6 +83,8 @@ def read_envelope(item: object, reading: Reading, kind: EventKind | None = None)
     context = get("context")
     if type(context) is not dict:
         context = _object(context, "context")
+    if kind is EventKind.IDENTIFY and not traits:
+        traits = _object(context.get("traits"), "context.traits")
     if integrations := _object(get("integrations"), "integrations"):
         context = {**context, "integrations": integrations}
     previous_id = group_id = None

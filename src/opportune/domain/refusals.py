@@ -84,8 +84,11 @@ def _is_plain(value: Any, depth: int) -> bool:
         if kind is dict or kind is list:
             if inner and not _is_plain(inner, depth + 1):
                 return False
-        elif kind is float or kind is int:
-            if not -_MAX_INT <= inner < _MAX_INT:  # false for NaN as well
+        elif kind is float:
+            if not -_MAX_INT < inner < _MAX_INT:  # false for NaN as well
+                return False
+        elif kind is int:
+            if not -_MAX_INT <= inner < _MAX_INT:
                 return False
         else:
             return False
@@ -101,7 +104,8 @@ def _find_fault(value: Any, path: str, depth: int) -> None:
                 f"{path} holds a NUL character, a lone surrogate or bytes that are not UTF-8: remove them",
             )
     elif kind is float or kind is int:
-        if not -_MAX_INT <= value < _MAX_INT:
+        # A decoder may give -2^63 - 1 as the float -2^63: no float stands at that end of the range.
+        if not (-_MAX_INT <= value < _MAX_INT) or (kind is float and value == -_MAX_INT):
             raise Refused(
                 RefusalCode.NUMBER_OUT_OF_RANGE,
                 f"{path} is no number of at most 64 bits (nor are NaN and infinities): send it as text or leave it out",

@@ -235,3 +235,15 @@ def test_the_playbook_and_the_dead_letters_can_be_read(house: House) -> None:
         uow.dead_letters.add(letters)
     found = house.client.get("/v1/dead-letters?limit=5").json()["dead_letters"]
     assert {orjson.dumps(d["body"]) for d in found} == {b'{"a":1}', orjson.dumps("\ufffd")}
+
+
+def test_one_dead_letter_of_any_depth_does_not_hide_the_others(house: House) -> None:
+    for depth in (200, 240, 250, 254, 300, 900):
+        deep = b"[" * depth + b"]" * depth
+        body = b'{"batch":[{"type":"track","event":"e","userId":"u","properties":{"a":' + deep + b"}},7]}"
+        assert house.client.post("/v1/batch", content=body).json()["accepted"] == 0
+    with house.ledger.begin() as uow:
+        uow.dead_letters.add(house.flows.letters)
+    answer = house.client.get("/v1/dead-letters?limit=100")
+    assert answer.status_code == 200
+    assert len(answer.json()["dead_letters"]) == 12

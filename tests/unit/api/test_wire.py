@@ -72,6 +72,23 @@ def test_one_bad_item_never_fails_a_batch() -> None:
     assert parsed.n_items == 5
 
 
+def test_traits_of_an_identify_are_found_where_rudderstack_puts_them() -> None:
+    inside = {"userId": "c", "context": {"traits": {"email": "in@example.com"}}}
+    assert one(inside, "identify").traits == {"email": "in@example.com"}
+    assert one({**inside, "traits": {"email": "own@example.com"}}, "identify").traits == {"email": "own@example.com"}
+    assert one({**inside, "event": "X"}, "track").traits == {}
+    assert refused({"userId": "c", "context": {"traits": 7}}, "identify")["code"] == "wrong_type"
+
+
+def test_a_raw_control_character_refuses_its_own_item_at_most() -> None:
+    bad = b'{"type":"track","event":"X","userId":"c","messageId":"bad","properties":{"a":"x\x00y"}}'
+    odd = b'{"type":"track","event":"X","userId":"c","messageId":"odd","properties":{"a":"two\nlines\tand a tab"}}'
+    parsed = read(b'{"batch":[' + bad + b"," + odd + b"]}")
+    assert [e.message_id for e in parsed.events] == ["odd"]
+    assert parsed.events[0].properties == {"a": "two\nlines\tand a tab"}
+    assert [r["code"] for r in parsed.rejected] == ["text_invalid"]
+
+
 def test_a_missing_message_id_is_assigned() -> None:
     assert one({"event": "X", "userId": "c", "messageId": None}).message_id == "new0"
 
@@ -119,6 +136,7 @@ def test_the_write_key_is_taken_from_the_body_and_kept_nowhere() -> None:
         ({"properties": {"a": math.inf}}, "number_out_of_range", "properties.a"),
         ({"properties": {"a": 2**70}}, "number_out_of_range", "properties.a"),
         ({"properties": {"a": -(2**64)}}, "number_out_of_range", "properties.a"),
+        ({"properties": {"a": -(2**63) - 1}}, "number_out_of_range", "properties.a"),
         ({"properties": {"a": "x" * 33_000}}, "event_too_large", "event"),
     ],
 )

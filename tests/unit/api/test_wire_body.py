@@ -69,6 +69,27 @@ def test_damaged_gzip_is_400(data: bytes) -> None:
     assert (caught.value.code, caught.value.status) == ("gzip_damaged", 400)
 
 
+def test_what_is_refused_half_way_is_read_on_but_not_for_ever() -> None:
+    taken: list[int] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            taken.append(len(taken))
+            yield bytes(64 * 1024)
+
+    async def short() -> AsyncIterator[bytes]:
+        for i in range(10):
+            taken.append(i)
+            yield b"x" * 20
+
+    for stream, encoding, n in ((short(), None, 10), (short(), "br", 10), (endless(), None, 16 * 16 + 4)):
+        taken.clear()
+        with pytest.raises(BodyUnreadable):
+            asyncio.run(read_body(stream, encoding, 100))
+        assert len(taken) <= n
+        assert len(taken) >= 10
+
+
 def test_another_encoding_is_named() -> None:
     with pytest.raises(BodyUnreadable, match="br"):
         read(BODY, "br")

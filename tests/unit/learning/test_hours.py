@@ -338,15 +338,3 @@ def test_too_few_random_letters_give_a_prior_that_says_so() -> None:
     answer = model.answers(np.zeros((1, 72)), np.zeros(1), np.ones(1, dtype=np.bool_), None)[0]
     assert (answer.hours, answer.best_hour) == ((), None)
     assert "too few letters" in answer.reason.text
-
-
-def test_hours_for_a_thousand_customers_take_a_fraction_of_a_millisecond_each(trained: ModelFiles) -> None:
-    """Vectorised: 24 hours for 1,000 customers stay far below 0.2 ms a customer."""
-    import time
-
-    model = loaded(trained)
-    assert isinstance(model, HoursModel)
-    matrix = np.random.default_rng(0).poisson(1.0, (1000, 72)).astype(float)
-    start = time.perf_counter()
-    model.answers(matrix, np.full(1000, 5.5), np.ones(1000, dtype=np.bool_), None)
-    assert (time.perf_counter() - start) / 1000 < 0.0002

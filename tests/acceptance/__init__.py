@@ -1,0 +1,1 @@
+"""Acceptance: real processes, published clients, faults on purpose."""
