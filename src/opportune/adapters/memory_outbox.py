@@ -56,6 +56,11 @@ class MemoryOutbox:
         """Items of a topic, claimed ones included."""
         return sum(1 for name, _ in self._work.rows("outbox") if name == topic)
 
+    def oldest(self, topic: str) -> datetime | None:
+        """The earliest `available_at` of a topic, claimed ones included."""
+        found = (it.available_at for (name, _), (it, _) in self._work.rows("outbox").items() if name == topic)
+        return min(found, default=None)
+
 
 class MemoryIdempotency:
     """`ports.Idempotency`."""

@@ -50,6 +50,7 @@ _RETRY_SQLITE = text(
     f"UPDATE outbox SET available_at = :at, attempts = attempts + 1, token = '', leased_until = NULL WHERE {_SAME}"
 )
 _DEPTH = select(func.count()).select_from(tables.outbox).where(_outbox.topic == bindparam("name"))
+_OLDEST = select(func.min(_outbox.available_at)).where(_outbox.topic == bindparam("name"))
 
 
 class SqlOutbox:
@@ -94,6 +95,11 @@ class SqlOutbox:
     def depth(self, topic: str) -> int:
         """Items of a topic, claimed ones included."""
         return int(self._work.fetch(_DEPTH, name=topic)[0][0])
+
+    def oldest(self, topic: str) -> datetime | None:
+        """The earliest `available_at` of a topic, claimed ones included."""
+        us = self._work.fetch(_OLDEST, name=topic)[0][0]
+        return None if us is None else from_us(us)
 
 
 _answers = tables.idempotency.c
