@@ -26,7 +26,7 @@ from opportune.adapters.sql_ledger import SqlLedger
 from opportune.adapters.system_clock import FixedClock
 from opportune.decision import record
 from opportune.domain.decisions import Ask, Case, Decision
-from opportune.domain.events import Event, Origin
+from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.instants import to_us
 from opportune.features.catalog import NAMES
 from opportune.flows.backfill import backfill, frame_of, tail_of
@@ -89,7 +89,7 @@ def features(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FeastFe
 
 
 def test_a_decision_the_stock_sdk_and_offline_agree(features: FeastFeatures, tmp_path: Path) -> None:
-    """With only the feature repository and a feature service, anybody reads what the decision used; so does training."""
+    """With only the feature repository and a feature service, anybody reads what the decision used."""
     from feast import FeatureStore
 
     desk = shop(tmp_path, features)
@@ -111,7 +111,7 @@ def test_a_decision_the_stock_sdk_and_offline_agree(features: FeastFeatures, tmp
 
 
 def test_losing_redis_loses_nothing(tmp_path: Path) -> None:
-    """Redis is killed: decisions use the ledger; it comes back empty, is rebuilt, and holds the same state as before."""
+    """Redis is killed: decisions use the ledger; it comes back empty, is rebuilt, and holds the same state."""
     server = OwnRedis(tmp_path)
     try:
         features = FeastFeatures(tmp_path, server.url)
@@ -186,7 +186,7 @@ def test_events_that_only_the_archive_holds_are_rebuilt_from_it(tmp_path: Path) 
            desk.playbook, desk.clock)  # fmt: skip
     archive = ParquetArchive(tmp_path)
     archive_events(desk.ledger, archive, desk.clock, "test")
-    link = replace(event("x2", "Identified", NOON - timedelta(days=1), "c1", "x"), kind="identify")
+    link = replace(event("x2", "Identified", NOON - timedelta(days=1), "c1", "x"), kind=EventKind.IDENTIFY)
     ingest([link], [], desk.ledger, desk.playbook, desk.clock)
     archive_events(desk.ledger, archive, desk.clock, "test")
     assert compact_archive(desk.ledger, archive, desk.clock, "test")["n_events"] > 0
@@ -247,7 +247,7 @@ def test_backfill_asks_for_everybody_under_the_identity_known_then(tmp_path: Pat
     desk = desk_of(playbook_of(tmp_path / "playbook", PLAYBOOK), MemoryLedger(), FixedClock(NOON))
     anonymous = event("a", "Order Completed", NOON - timedelta(days=9), None, "x", revenue=3)
     known = event("b", "Order Completed", NOON - timedelta(days=8), "c1", revenue=4)
-    link = replace(event("l", "Identified", NOON - timedelta(days=2), "c1", "x"), kind="identify")
+    link = replace(event("l", "Identified", NOON - timedelta(days=2), "c1", "x"), kind=EventKind.IDENTIFY)
     newer = event("n", "Page Viewed", NOON - timedelta(days=1), "c2")
     ingest([anonymous, known, link, newer], [], desk.ledger, desk.playbook, desk.clock)
     instants = [NOON - timedelta(days=3), NOON]

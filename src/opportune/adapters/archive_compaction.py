@@ -64,7 +64,7 @@ def _write(small: list[Path], draft: Path) -> int:
     """Every event of the files once, ordered by identity so that readers of few customers skip most of it."""
     import duckdb
 
-    source = "read_parquet($files, union_by_name = true)"
+    source = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
     files = {"files": [str(path) for path in small]}
     quoted = str(draft).replace("'", "''")
     with duckdb.connect() as connection:
