@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from tests.desks import NOON, desk_of, playbook_of
+from tests.desks import NOON, FakeFeatureStore, desk_of, playbook_of
 from tests.e2e.test_next_decision import PLAYBOOK
 from tests.services import OwnRedis
 from tests.unit.features.naive import NAMES as EVENT_NAMES
@@ -108,6 +108,29 @@ def test_a_decision_the_stock_sdk_and_offline_agree(features: FeastFeatures, tmp
     for i, case in enumerate(cases):
         assert_same({name: read[name][i] for name in NAMES}, dict(case.features))
         assert_same(offline.iloc[i], dict(case.features))
+
+
+class TickingClock:
+    """A second later whenever it is asked."""
+
+    def __init__(self) -> None:
+        self._at = NOON
+
+    def now(self) -> datetime:
+        self._at += timedelta(seconds=1)
+        return self._at
+
+
+def test_each_decision_of_a_batch_is_made_at_the_instant_of_its_features(tmp_path: Path) -> None:
+    """Where one customer of a batch is healed from the ledger a moment later, the others' instants stay their own."""
+    store = FakeFeatureStore()
+    desk = desk_of(playbook_of(tmp_path / "playbook", PLAYBOOK), MemoryLedger(), TickingClock(), store)
+    ingest(log_of(3), [], desk.ledger, desk.playbook, desk.clock)
+    project(desk.ledger, store, desk.clock, "test")
+    ingest([event("late", "Product Viewed", NOON, "c2")], [], desk.ledger, desk.playbook, desk.clock)
+    decide([Ask(customer_id=c) for c in (*PEOPLE, "stranger")], desk)
+    found = check(desk.ledger, DuckDbOffline(tmp_path), desk.clock)
+    assert (found.consistency.n_rows, found.consistency.share, found.n_raced) == (13, 0.0, 0)
 
 
 def test_losing_redis_loses_nothing(tmp_path: Path) -> None:
