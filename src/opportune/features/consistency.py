@@ -1,7 +1,7 @@
 """Served against recomputed: the same feature, customer and instant, told apart by how they differ. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -18,8 +18,8 @@ class Difference(StrEnum):
     """How a served value is not the offline one."""
 
     MISMATCH = "mismatch"  # both are there and differ
-    MISSING = "missing"  # offline there is a value, served there was none
-    EXTRA = "extra"  # served there was a value, offline there is none
+    MISSING = "missing"  # offline there is a value, served it was null
+    EXTRA = "extra"  # served there was a value, offline it is null
 
 
 @dataclass(slots=True)
@@ -45,10 +45,10 @@ class Consistency:
     n_rows: int = 0
     features: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in NAMES})
 
-    def add(self, differences: Mapping[str, tuple[Difference, float]]) -> None:
-        """Count one compared row."""
+    def add(self, names: Iterable[str], differences: Mapping[str, tuple[Difference, float]]) -> None:
+        """Count one compared row: the features that were served, and those of them that differ."""
         self.n_rows += 1
-        for name in {*NAMES, *differences}:
+        for name in names:
             tally = self.features.setdefault(name, Tally())
             tally.n += 1
             if name not in differences:
@@ -81,10 +81,13 @@ class Consistency:
 
 
 def differences(served: Mapping[str, Value], offline: Mapping[str, Value]) -> dict[str, tuple[Difference, float]]:
-    """What differs between one served vector and the offline one: name -> (how, relative error)."""
+    """What differs between one served vector and the offline one: name -> (how, relative error).
+
+    What was not served at all, because nobody asked for it, is not compared.
+    """
     found: dict[str, tuple[Difference, float]] = {}
-    for name in (*NAMES, *(extra for extra in served if extra not in NAMES)):
-        mine, theirs = served.get(name), offline.get(name)
+    for name, mine in served.items():
+        theirs = offline.get(name)
         if mine is None and theirs is None:
             continue
         if mine is None:

@@ -10,7 +10,6 @@ from opportune.features.measures import Measures, extract
 from opportune.features.windows import old_edge, width_us
 
 _TAPS = {tap.name: tap for tap in TAPS}
-_CART = (Stat.CART_ITEMS, Stat.CART_VALUE)
 
 
 def hears(tap: Tap, measures: Measures) -> bool:
@@ -38,7 +37,7 @@ def sources(events: Iterable[Event], at: datetime) -> dict[str, list[Event]]:
 
 def _of(feature: Feature, heard: list[tuple[Event, Measures]], at_us: int, ordered_us: int) -> list[Event]:
     edge = old_edge(at_us, width_us(feature.window)) if feature.window else -1
-    if feature.stat in _CART:
+    if feature.stat in (Stat.CART_ITEMS, Stat.CART_VALUE):
         edge = max(edge, ordered_us)
     inside = [event for event, measures in heard if measures.us > edge]
     if feature.stat is Stat.LAST_AGE:

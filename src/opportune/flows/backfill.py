@@ -66,7 +66,7 @@ def values_of(
 
 def plain(cell: Any) -> Value:
     """A frame's cell as a feature value: NaN and NA are null, arrays are tuples."""
-    if cell is None:
+    if cell is None or type(cell).__name__ == "NAType":
         return None
     if isinstance(cell, (list, tuple)) or hasattr(cell, "tolist"):
         return tuple(float(v) for v in cell)

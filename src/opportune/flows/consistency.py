@@ -227,7 +227,7 @@ def _compare(
                 continue
             if len(report.examples) < 20:
                 report.examples.append({"decision_id": case.decision_id, "features": sorted(found)})
-        report.consistency.add(found)
+        report.consistency.add(case.features, found)
     return report
 
 

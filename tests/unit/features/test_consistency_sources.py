@@ -47,13 +47,14 @@ def test_differences_are_named_by_kind() -> None:
         "last_order_age_days": Difference.EXTRA,
         "made_up": Difference.EXTRA,
     }
+    assert differences({"cart_value": 0.0}, values) == {}  # what nobody asked for is not compared
     whole = Consistency()
     for _ in range(999):
-        whole.add({})
-    whole.add({"orders_n_30d": found["orders_n_30d"]})
+        whole.add(NAMES, {})
+    whole.add(NAMES, {"orders_n_30d": found["orders_n_30d"]})
     assert whole.worst == ("orders_n_30d", 0.001)
     assert not whole.is_alarming
-    whole.add({"orders_n_30d": found["orders_n_30d"]})
+    whole.add(NAMES, {"orders_n_30d": found["orders_n_30d"]})
     assert whole.is_alarming
     assert whole.features["orders_n_30d"].max_relative_error == 1.0
     assert whole.features["cart_value"].n == 1001
