@@ -2,8 +2,13 @@
 
 import os
 import secrets
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import psycopg
@@ -59,6 +64,47 @@ def reachable_redis() -> str:
     finally:
         client.close()
     return url
+
+
+class OwnRedis:
+    """A Redis server of a test's own: to kill, and to start again empty on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it empty and wait until it answers; skips the test when there is no such program."""
+        server = shutil.which("redis-server")
+        if server is None:
+            pytest.skip("no redis-server program to start and kill")
+        self._process = subprocess.Popen(
+            [server, "--port", str(self.port), "--save", "", "--dir", str(self._folder)], stdout=subprocess.DEVNULL
+        )
+        with redis.Redis.from_url(self.url) as client:
+            for _ in range(100):
+                try:
+                    client.ping()
+                    return
+                except redis.ConnectionError:
+                    time.sleep(0.05)
+        pytest.fail("the test's own Redis does not answer")
+
+    def kill(self) -> None:
+        """End it at once; what it held is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 def drop_keys(url: str, part: str) -> None:

@@ -16,6 +16,12 @@ class Settings(BaseSettings):
     playbook: Path | None = Field(None, description="Folder of YAML; null: the packaged default.")
     database_url: str | None = Field(None, description="SQLite in the home, or postgresql+psycopg://...")
     redis_url: str | None = Field(None, description="Feast online store on Redis when set.")
+    online_store: Literal["auto", "sqlite", "redis", "postgres"] = Field(
+        "auto", description="Feast online store; auto: Redis when its URL is set, else SQLite."
+    )
+    consistency_rate: float = Field(
+        0.1, ge=0, le=1, description="Share of decisions whose features are recomputed offline and compared."
+    )
     mlflow_uri: str | None = Field(None, description="MLflow tracking and registry; null: in the home.")
     api_key: str | None = Field(None, description="Admin key (all scopes).")
     write_key: str | None = Field(None, description="May only append events: safe in a browser.")

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opportune import __version__
 from opportune.domain.events import DeadLetter, Event
@@ -26,6 +27,9 @@ from opportune.ports import (
     RunLog,
 )
 from opportune.settings import Settings
+
+if TYPE_CHECKING:
+    from opportune.adapters.feast_features import FeastFeatures
 
 #: The models a decision reads. Their specifications are the folders of `models/`.
 MODEL_NAMES = ("purchase", "churn", "send_time")
@@ -102,15 +106,21 @@ class Installation:
         return bytes.fromhex(kept)
 
     @cached_property
+    def feast(self) -> "FeastFeatures":
+        """Feast: online store, registry, feature services."""
+        from opportune.adapters.feast_features import FeastFeatures
+
+        s = self.settings
+        return FeastFeatures(self.home, s.redis_url, database_url=s.database_url, online=s.online_store)
+
+    @cached_property
     def features(self) -> FeatureStore:
         """Feast's online store; in a simulation an empty one in memory."""
         if self.is_simulation:
             from opportune.adapters.memory_features import MemoryFeatures
 
             return MemoryFeatures()
-        from opportune.adapters.feast_features import FeastFeatures
-
-        return FeastFeatures(self.home, self.settings.redis_url)
+        return self.feast
 
     @cached_property
     def shelf(self) -> ModelStock:
@@ -170,7 +180,7 @@ class Installation:
         """Point-in-time features over the archive."""
         from opportune.adapters.duckdb_offline import DuckDbOffline
 
-        return DuckDbOffline(self.home)
+        return DuckDbOffline(self.home, place=self.feast.place)
 
     @cached_property
     def runlog(self) -> RunLog:
@@ -206,7 +216,9 @@ class Installation:
         return self.desk.unit
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database and the online store."""
+        if "feast" in self.__dict__:
+            self.feast.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
 

@@ -1,4 +1,4 @@
-"""The feature store contract on Feast: SQLite and Redis, direct reads held against Feast's own SDK."""
+"""The feature store contract on Feast: SQLite, Redis and PostgreSQL, direct reads held against Feast's own SDK."""
 
 import subprocess
 import sys
@@ -36,12 +36,21 @@ def row(customer_id: str, version: int = 1, state: bytes = STATE, at: datetime =
     return StateRow(customer_id=customer_id, version=version, state=state, committed_at=at)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("redis", marks=pytest.mark.service)])
+SERVICES = [pytest.param(name, marks=pytest.mark.service) for name in ("redis", "postgres")]
+
+
+@pytest.fixture(scope="module", params=["sqlite", *SERVICES])
 def features(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeastFeatures]:
     """A store on each backend; on Redis under a Feast project of its own, its keys removed after."""
     home = tmp_path_factory.mktemp("home")
     if request.param == "sqlite":
         yield FeastFeatures(home)
+        return
+    if request.param == "postgres":  # registry and online store in one database
+        url = request.getfixturevalue("postgres_url")
+        store = FeastFeatures(home, database_url=url, online="postgres")
+        yield store
+        store.close()
         return
     import redis
 
@@ -162,6 +171,84 @@ def test_a_stopped_redis_is_unavailable_in_milliseconds(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="Feast"):
             features.read(["c"])
     assert time.perf_counter() - started < 10  # a wait in each read would take minutes
+
+
+def services_of(features: FeastFeatures) -> set[str]:
+    """Names of the feature services in the registry."""
+    return {service.name for service in features.store().list_feature_services()}
+
+
+def test_a_model_version_has_its_feature_service(features: FeastFeatures) -> None:
+    """A stock SDK that is given only the repository and the service reads just what that model version reads."""
+    from feast import FeatureStore
+
+    names = ["orders_n_90d", "last_order_age_days", "active_hours"]
+    manifest = {"features": names, "target": "order within 30 d", "definition_hash": "sha256:x", "as_of": "2026"}
+    assert features.serve_model("purchase/5", manifest) == "purchase_v5"
+    assert features.serve_model("purchase/5", manifest) == "purchase_v5"
+    assert {"purchase_v5", "purchase_v5_training"} <= services_of(features)
+    features.project([row("svc")])
+    at = NOON + timedelta(hours=3)
+    stock = FeatureStore(repo_path=str(features.place.repo))
+    answer = stock.get_online_features(
+        features=stock.get_feature_service("purchase_v5"), entity_rows=[{"customer_id": "svc", "at_us": to_us(at)}]
+    ).to_dict()
+    assert set(answer) == {"customer_id", *names}
+    wanted = finalise(rebuild(LOG), at)
+    assert_same({n: answer[n][0] for n in names}, {n: wanted[n] for n in names})
+    projections = stock.get_feature_service("purchase_v5_training").feature_view_projections
+    assert [(p.name, [f.name for f in p.features]) for p in projections] == [("customer_features", names)]
+    with pytest.raises(ValueError, match="train it again"):
+        features.serve_model("old/1", {"features": ["a_feature_of_old"]})
+
+
+def test_views_and_fields_tell_what_they_are(features: FeastFeatures) -> None:
+    """Every view has a description and an owner; every field its unit, owner and meaning of null."""
+    store = features.store()
+    views = [*store.list_feature_views(), *store.list_on_demand_feature_views()]
+    assert {v.name for v in views} == {"customer_state", "customer_features", "customer_features_now"}
+    assert all(v.description and v.owner and v.tags["definition"] for v in views)
+    fields = next(v for v in views if v.name == "customer_features").features
+    assert {f.name for f in fields} == set(NAMES)
+    assert all(f.description and f.tags["unit"] and f.tags["owner"] and f.tags["null"] for f in fields)
+
+
+@pytest.mark.service
+def test_a_dropped_postgres_connection_is_opened_anew(postgres_url: str, tmp_path: Path) -> None:
+    """When the server ends every connection, the next read and the next projection work."""
+    from tests.services import admin_connection
+
+    features = FeastFeatures(tmp_path, database_url=postgres_url, online="postgres", project="dropped")
+    assert features.read(["c"]) == {}  # before the first apply
+    features.project([row("c")])
+    with admin_connection() as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (postgres_url.split("/")[-1],)
+        )
+    assert features.read(["c"]) == {"c": row("c")}
+    newer = row("c", 2, at=NOON + timedelta(seconds=1))
+    for _ in range(2):  # Feast's own connection is noticed to be gone by the first write
+        try:
+            features.project([newer])
+            break
+        except Unavailable:
+            time.sleep(1.05)
+    assert features.read(["c"]) == {"c": newer}
+    features.close()
+
+
+def test_the_online_store_is_chosen_by_settings(tmp_path: Path) -> None:
+    """auto is Redis where there is a URL, else SQLite; a store without an address is refused by name."""
+    pg = "postgresql+psycopg://u@h/d"
+    assert FeastFeatures(tmp_path).place.online == "sqlite"
+    assert FeastFeatures(tmp_path, "redis://h/0", database_url=pg).place.online == "redis"
+    assert FeastFeatures(tmp_path, "redis://h/0", online="sqlite").place.online == "sqlite"
+    assert FeastFeatures(tmp_path, database_url=pg).place.database_url == pg
+    assert FeastFeatures(tmp_path, database_url="sqlite:///x").place.database_url is None
+    with pytest.raises(ValueError, match="OPPORTUNE_REDIS_URL"):
+        FeastFeatures(tmp_path, online="redis")
+    with pytest.raises(ValueError, match="OPPORTUNE_DATABASE_URL"):
+        FeastFeatures(tmp_path, online="postgres")
 
 
 def test_reading_never_imports_feast() -> None:

@@ -16,6 +16,15 @@ def test_work_is_kept_once_by_topic_and_key(ledger: Ledger) -> None:
         assert (work.outbox.depth("project"), work.outbox.depth("deliver"), work.outbox.depth("x")) == (1, 1, 0)
 
 
+def test_the_oldest_waiting_item_of_a_topic_is_told(ledger: Ledger) -> None:
+    """Claimed ones count as waiting; a topic without items has none."""
+    with ledger.begin() as work:
+        work.outbox.put([an_item("b", minutes=3), an_item("a", minutes=1), an_item("x", "deliver")])
+        work.outbox.claim("project", at(2), 1, at(5))
+        assert work.outbox.oldest("project") == at(1)
+        assert work.outbox.oldest("nothing") is None
+
+
 def test_claim_leases_what_is_available_oldest_first(ledger: Ledger) -> None:
     """A lease that has run out is claimed again."""
     with ledger.begin() as work:

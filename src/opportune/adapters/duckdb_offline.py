@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from opportune.adapters.feast_repo import Place
 from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of, schema, table_of
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
@@ -29,8 +30,8 @@ Owners = dict[str, list[tuple[str, int, int]]]
 class DuckDbOffline:
     """Implements ports.OfflineFeatures. Memory is bounded by one bucket (1/16 of the customers) plus the tail."""
 
-    def __init__(self, home: Path, n_threads: int | None = None) -> None:
-        self._home = home
+    def __init__(self, home: Path, n_threads: int | None = None, place: Place | None = None) -> None:
+        self._home, self._place = home, place
         self._archive = ParquetArchive(home)
         self._n_threads = n_threads
 
@@ -74,7 +75,7 @@ class DuckDbOffline:
         """As `as_of`, looked up through Feast's get_historical_features. Raises RuntimeError when a row is lost."""
         from opportune.adapters.feast_offline import FeastOffline
 
-        return FeastOffline(self._home).look_up(self.as_of(rows, tail, claims))
+        return FeastOffline(self._home, place=self._place).look_up(self.as_of(rows, tail, claims))
 
     def _bucket(self, connection: Any, bucket: int, asked: Any, tail: list[tuple[Event, str]], owners: Owners) -> Any:
         """Features of the asked rows of one bucket."""

@@ -1,19 +1,24 @@
-"""Feast as the feature store: packed state rows online, on SQLite or Redis. Reads go direct, writes through Feast."""
+"""Feast as the feature store: packed state rows online, on SQLite, Redis or PostgreSQL.
+
+Reads go direct, writes through Feast.
+"""
 
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from opportune.adapters.feast_online import FIELDS, VIEW, Reader, RedisReader, SqliteReader
+from opportune.adapters.feast_postgres import PostgresReader
+from opportune.adapters.feast_repo import PROJECT, SCHEMA, Place, libpq_url, place_of
+from opportune.adapters.feast_services import note_service
 from opportune.domain.instants import EPOCH, to_us
 from opportune.domain.states import StateRow
 from opportune.ports import Unavailable
 
-PROJECT = "opportune"
 #: After a failure nobody asks the store again for this long, so that a store that is down costs no waiting.
 PAUSE_S = 1.0
 _WRITE_CHUNK = 500
@@ -24,19 +29,26 @@ T = TypeVar("T")
 class FeastFeatures:
     """Implements ports.FeatureStore. Thread-safe.
 
-    One leased projector writes, in one process: on SQLite, where Feast's last write wins, comparing before writing
-    inside one lock is therefore enough for an older `committed_at` never to replace a newer one. Redis compares too.
+    One leased projector writes, in one process: on SQLite and PostgreSQL, where Feast's last write wins, comparing
+    before writing inside one lock is therefore enough for an older `committed_at` never to replace a newer one. Redis
+    compares too.
     """
 
-    def __init__(self, home: Path, redis_url: str | None = None, project: str = PROJECT) -> None:
-        self._home, self._redis_url, self._project = home, redis_url, project
+    def __init__(
+        self,
+        home: Path,
+        redis_url: str | None = None,
+        project: str = PROJECT,
+        database_url: str | None = None,
+        online: str = "auto",
+    ) -> None:
+        """`online`: auto, sqlite, redis or postgres. Raises ValueError when that store has no address."""
+        self.place = place_of(home, redis_url, database_url, online, project)
         self._writing = threading.RLock()
         self._store: Any = None
         self._down_until = 0.0
         self._why = ""
-        self._reader: Reader = (
-            RedisReader(redis_url, project) if redis_url else SqliteReader(home / "feast" / "online.db", project)
-        )
+        self._reader = _reader_of(self.place)
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, StateRow]:
         """Rows present with a version. Raises Unavailable at once, or after 0.1 s, when the store cannot be reached."""
@@ -73,8 +85,26 @@ class FeastFeatures:
 
         with self._writing:
             if self._store is None:
-                self._store = open_store(self._home, self._redis_url, self._project)
+                self._store = self._guarded(lambda: open_store(self.place))
             return self._store
+
+    def serve_model(self, label: str, manifest: Mapping[str, Any]) -> str:
+        """Register the feature service of a model version (`purchase/5` -> `purchase_v5`); returns its name.
+
+        It holds exactly the features the model reads, from the on-demand view; `<name>_training` holds the same from
+        the offline view. Safe to repeat. Imports Feast.
+        """
+        from opportune.adapters.feast_repo import objects_of
+
+        name = note_service(self.place, label, manifest)
+        with self._writing:
+            made = objects_of(self.place.home)
+            if name not in made:
+                raise ValueError(f"{label} reads features this catalogue does not have: train it again")
+            store = self.store()
+            self._guarded(lambda: store.apply([made[name], made[f"{name}_training"]]))
+            self._guarded(store.refresh_registry)
+        return name
 
     def verify(self, customer_ids: Sequence[str] = ()) -> int:
         """Hold the direct reader against Feast's get_online_features on these customers and on a probe row of its own.
@@ -102,6 +132,13 @@ class FeastFeatures:
             raise RuntimeError("the probe row written through Feast was not read back: do not serve")
         return len(asked)
 
+    def close(self) -> None:
+        """Let go of the online store's connections."""
+        if isinstance(self._reader, PostgresReader):
+            self._reader.close()
+        if self._store is not None:
+            _forget_connection(self._store._get_provider().online_store)
+
     def _write(self, rows: list[StateRow]) -> None:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
@@ -124,15 +161,24 @@ class FeastFeatures:
                 )
                 for row in rows[at : at + _WRITE_CHUNK]
             ]
-            provider.online_write_batch(store.config, view, batch, None)
+            try:
+                provider.online_write_batch(store.config, view, batch, None)
+            except Exception:
+                _forget_connection(provider.online_store)  # Feast's PostgreSQL store would keep the broken one for ever
+                raise
 
     def _guarded(self, work: Callable[[], T]) -> T:
         """Run it; a connection problem becomes Unavailable and is remembered for PAUSE_S."""
         failures: tuple[type[Exception], ...] = (OSError, sqlite3.Error)
-        if self._redis_url:
+        if self.place.online == "redis":
             from redis.exceptions import RedisError
 
             failures = (*failures, RedisError)
+        if self.place.database_url:
+            import psycopg
+            from sqlalchemy.exc import DBAPIError
+
+            failures = (*failures, psycopg.Error, DBAPIError)
         try:
             answer = work()
         except failures as error:
@@ -141,3 +187,19 @@ class FeastFeatures:
             raise Unavailable(self._why) from error
         self._down_until = 0.0
         return answer
+
+
+def _reader_of(place: Place) -> Reader:
+    if place.online == "redis":
+        return RedisReader(place.redis_url or "", place.project)
+    if place.online == "postgres":
+        return PostgresReader(libpq_url(place.database_url or ""), SCHEMA, place.project)
+    return SqliteReader(place.folder / "online.db", place.project)
+
+
+def _forget_connection(online_store: Any) -> None:
+    """Close what connection a Feast online store holds, so that its next call opens one."""
+    connection = getattr(online_store, "_conn", None)
+    if connection is not None:
+        online_store._conn = None
+        connection.close()

@@ -4,8 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from opportune.adapters.feast_features import PROJECT
-from opportune.adapters.feast_repo import exclusive, open_store
+from opportune.adapters.feast_repo import PROJECT, Place, exclusive, open_store
 from opportune.features.catalog import FEATURES, NAMES
 
 _VIEW = "customer_features"
@@ -14,8 +13,9 @@ _VIEW = "customer_features"
 class FeastOffline:
     """Finished rows in, the same rows out of `get_historical_features`, every one of them accounted for."""
 
-    def __init__(self, home: Path, project: str = PROJECT) -> None:
-        self._home, self._project = home, project
+    def __init__(self, home: Path, project: str = PROJECT, place: Place | None = None) -> None:
+        """`place` null: a file registry in the home."""
+        self._home, self._place = home, place or Place(home=home, project=project)
 
     def look_up(self, finished: Any) -> Any:
         """A frame with customer_id, at and every feature -> the same frame with the values Feast gives.
@@ -46,7 +46,7 @@ class FeastOffline:
             pq.write_table(table, draft)
             draft.replace(path)
             asked = unique[["customer_id"]].assign(event_timestamp=instants)
-            store = open_store(self._home, None, self._project)
+            store = open_store(self._place)
             with warnings.catch_warnings():  # Feast's duckdb store reaches for ibis, which warns about its own calls
                 warnings.simplefilter("ignore", DeprecationWarning)
                 found = store.get_historical_features(

@@ -26,7 +26,7 @@ _BYTES_TAG, _INT64_TAG = 0x0A, 0x20  # protobuf tags of Value.bytes_val (1) and 
 
 
 class Reader(Protocol):
-    """Raises OSError, sqlite3.Error or redis.RedisError when the store cannot be read."""
+    """Raises OSError, sqlite3.Error, redis.RedisError or psycopg.Error when the store cannot be read."""
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, StateRow]: ...
     def remove(self, customer_ids: Sequence[str]) -> None: ...
@@ -61,7 +61,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _row(customer_id: str, state: bytes | None, version: bytes | None, committed: bytes | None) -> StateRow | None:
+def row_of(customer_id: str, state: bytes | None, version: bytes | None, committed: bytes | None) -> StateRow | None:
+    """The state row of three serialised values; null unless all are there."""
     packed, number, us = decode(state), decode(version), decode(committed)
     if not isinstance(packed, bytes) or not isinstance(number, int) or not isinstance(us, int):
         return None
@@ -117,7 +118,7 @@ class SqliteReader:
             ):
                 cells.setdefault(key, {})[name] = value
             for key, cell in cells.items():
-                if row := _row(by_key[key], *(cell.get(field) for field in FIELDS)):
+                if row := row_of(by_key[key], *(cell.get(field) for field in FIELDS)):
                     found[row.customer_id] = row
         return found
 
@@ -166,7 +167,7 @@ class RedisReader:
                 key = self._key(customer_id)
                 commands.append(b"*5\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b" % (len(key), key, self._tail))
             for customer_id, cells in zip(chunk, self._ask(b"".join(commands), len(commands)), strict=True):
-                if cells[1] and (row := _row(customer_id, *cells)):
+                if cells[1] and (row := row_of(customer_id, *cells)):
                     found[customer_id] = row
         return found
 

@@ -61,6 +61,11 @@ class MemoryOutbox:
         rows = (row for row in self._work.rows("outbox").values() if row[0].topic == topic)
         return min((max(it.available_at, leased_until or now, now) for it, leased_until in rows), default=None)
 
+    def oldest(self, topic: str) -> datetime | None:
+        """The earliest `available_at` of a topic, claimed ones included."""
+        found = (it.available_at for (name, _), (it, _) in self._work.rows("outbox").items() if name == topic)
+        return min(found, default=None)
+
 
 class MemoryIdempotency:
     """`ports.Idempotency`."""

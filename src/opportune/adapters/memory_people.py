@@ -139,6 +139,10 @@ class MemoryStates:
         """Version and commit instant: what a decision compares."""
         return {it: (row.version, row.committed_at) for it, row in self.get(customer_ids).items()}
 
+    def count(self) -> int:
+        """Customers with a state."""
+        return len(self._work.rows("states"))
+
     def put(self, rows: Sequence[StateRow]) -> None:
         """Insert or replace."""
         self._work.change("states").update((it.customer_id, state_row(it)) for it in rows)

@@ -3,13 +3,17 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from opportune.domain.events import Event
+from opportune.adapters.archive_compaction import compact, files_of
+from opportune.domain.events import Event, EventKind, Origin
+from opportune.domain.identity import customer_id_of
+from opportune.domain.instants import from_us
 from opportune.features.measures import COLUMNS, Measures, extract
 
 #: Fixed for the life of an archive: a customer's events are all in one bucket, whatever the number of customers.
@@ -38,7 +42,7 @@ class ParquetArchive:
         """Write (event, customer id) pairs. Idempotent per cursor. Raises OSError when the disk refuses."""
         import pyarrow.parquet as pq
 
-        name = f"part-{hashlib.sha256(cursor.encode()).hexdigest()[:24]}.parquet"
+        name = part_name(cursor)
         by_bucket: dict[int, list[tuple[Event, str]]] = defaultdict(list)
         for event, customer_id in events:
             by_bucket[bucket_of(customer_id)].append((event, customer_id))
@@ -55,11 +59,48 @@ class ParquetArchive:
             draft.replace(path)
 
     def files(self, bucket: int) -> list[str]:
-        """Paths of the finished parts of one bucket, in a fixed order."""
-        return sorted(str(path) for path in self._folder(bucket).glob("part-*.parquet"))
+        """Paths of the finished files of one bucket, in a fixed order; each event once or, where sent twice, alike."""
+        return [str(path) for path in files_of(self._folder(bucket))]
+
+    def compact(self, cursor: str, now: datetime, min_files: int = 2) -> dict[str, int]:
+        """Merge small files per bucket, leaving alone the part of an append of `cursor` that may be unfinished.
+
+        Returns n_before and n_after (files that readers see) and n_events (in the files that were merged). Atomic per
+        bucket; a second run finds nothing to do.
+        """
+        folders = [folder for b in range(N_BUCKETS) if (folder := self._folder(b)).is_dir()]
+        return compact(folders, part_name(cursor), now, min_files)
+
+    def events_of(self, id_keys: Collection[str], customer_ids: Collection[str]) -> list[Event]:
+        """Every archived event of these identity keys, each once, in no particular order.
+
+        `customer_ids`: everybody who may have owned one of the keys when it was archived.
+        """
+        import duckdb
+
+        buckets = sorted({bucket_of(c) for c in (*customer_ids, *map(customer_id_of, id_keys))})
+        files = [path for bucket in buckets for path in self.files(bucket)]
+        if not files or not id_keys:
+            return []
+        keys = sorted(id_keys)
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            found = connection.execute(
+                "SELECT DISTINCT ON (message_id) message_id, kind, name, origin, "
+                f"{', '.join(f'epoch_us({name}) AS {name}' for name in _TIMES)}, body "
+                "FROM read_parquet($files, union_by_name = true) "
+                "WHERE id_key BETWEEN $low AND $high AND id_key IN (SELECT unnest($keys))",
+                {"files": files, "low": keys[0], "high": keys[-1], "keys": keys},
+            ).fetchall()
+        return [_event(row) for row in found]
 
     def _folder(self, bucket: int) -> Path:
         return self._root / f"bucket={bucket:02d}"
+
+
+def part_name(cursor: str) -> str:
+    """The file name of the parts of one append."""
+    return f"part-{hashlib.sha256(cursor.encode()).hexdigest()[:24]}.parquet"
 
 
 def schema() -> Any:
@@ -114,4 +155,20 @@ def _body(event: Event) -> bytes:
             "flags": event.flags,
         },
         option=orjson.OPT_SORT_KEYS,
+    )
+
+
+def _event(row: Sequence[Any]) -> Event:
+    """The event of an archived row: message_id, kind, name, origin, six instants in microseconds, body."""
+    body = orjson.loads(row[-1])
+    times: dict[str, Any] = {
+        name: None if us is None else from_us(us) for name, us in zip(_TIMES, row[4:-1], strict=True)
+    }
+    return Event(
+        message_id=row[0],
+        kind=EventKind(row[1]),
+        name=row[2],
+        origin=Origin(row[3]),
+        **{**body, "flags": tuple(body["flags"])},
+        **times,
     )

@@ -55,6 +55,7 @@ _NEXT = text(
     " UNION ALL SELECT min(available_at) FROM outbox WHERE topic = :topic AND available_at > :now"
 )
 _DEPTH = select(func.count()).select_from(tables.outbox).where(_outbox.topic == bindparam("name"))
+_OLDEST = select(func.min(_outbox.available_at)).where(_outbox.topic == bindparam("name"))
 
 
 class SqlOutbox:
@@ -104,6 +105,11 @@ class SqlOutbox:
         """When `claim` next finds something of the topic; null when there is nothing."""
         found = [row[0] for row in self._work.fetch(_NEXT, topic=topic, now=to_us(now)) if row[0] is not None]
         return from_us(min(found)) if found else None
+
+    def oldest(self, topic: str) -> datetime | None:
+        """The earliest `available_at` of a topic, claimed ones included."""
+        us = self._work.fetch(_OLDEST, name=topic)[0][0]
+        return None if us is None else from_us(us)
 
 
 _answers = tables.idempotency.c

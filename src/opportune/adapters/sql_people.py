@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, or_, select
+from sqlalchemy import bindparam, delete, func, or_, select
 
 from opportune.adapters import sql_tables as tables
 from opportune.adapters.sql_rows import (
@@ -164,6 +164,7 @@ _STATES_PUT = (
     "ON CONFLICT (customer_id) DO UPDATE SET version = excluded.version, state = excluded.state,"
     " committed_at = excluded.committed_at"
 )
+_STATES_COUNT = select(func.count()).select_from(tables.states)
 
 
 class SqlStates:
@@ -189,6 +190,10 @@ class SqlStates:
         if not customer_ids:
             return {}
         return {row[0]: (row[1], from_us(row[2])) for row in self._work.fetch(_STATES_STAMPS, ids=customer_ids)}
+
+    def count(self) -> int:
+        """Customers with a state."""
+        return int(self._work.fetch(_STATES_COUNT)[0][0])
 
     def put(self, rows: Sequence[StateRow]) -> None:
         """Insert or replace."""

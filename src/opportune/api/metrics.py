@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from opportune.domain.decisions import Decision
+from opportune.flows.freshness import Freshness
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -40,6 +41,23 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
         )
         self._waiting = Gauge("opportune_waiting", "Asks or events queued for a worker.", ("kind",), registry=r)
+        self._lag = Gauge(
+            "opportune_features_lag_seconds", "Age of the oldest commit a Feast view lacks.", ("view",), registry=r
+        )
+        self._unprojected = Gauge(
+            "opportune_features_waiting", "Customers whose newest state is not in the online store.", registry=r
+        )
+        self._coverage = Gauge(
+            "opportune_features_coverage",
+            "Share of customers whose newest state is in the online store.",
+            ("view",),
+            registry=r,
+        )
+        self._skew = Gauge(
+            "opportune_features_worst_mismatch_share",
+            "Worst feature of the last consistency check: share of served vectors that differ offline.",
+            registry=r,
+        )
         self._removal_of: dict[tuple[str, str], Counter] = {}
         self._message_of: dict[tuple[str, str], Counter] = {}
         self._mode_of: dict[str, Counter] = {}
@@ -93,6 +111,15 @@ class Metrics:
         """A function that records the size of one shared commit of this kind; `waiting` is read at scrape time."""
         self._waiting.labels(kind).set_function(waiting)
         return self._batch.labels(kind).observe
+
+    def fresh(self, freshness: Freshness) -> None:
+        """Set what the ledger says of the derived features."""
+        for view, lag_s in freshness.lag_s.items():
+            self._lag.labels(view).set(lag_s)
+        self._unprojected.set(freshness.n_waiting)
+        self._coverage.labels("customer_state").set(freshness.coverage)
+        if freshness.worst_share is not None:
+            self._skew.set(freshness.worst_share)
 
     def text(self) -> bytes:
         """The Prometheus exposition format."""

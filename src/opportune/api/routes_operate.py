@@ -1,6 +1,8 @@
 """Probes, metrics, the active playbook, dead letters and the replay clock."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +21,18 @@ from opportune.api.problems import Refusal, bad
 from opportune.api.routes_customers import MAX_LISTED, read_limit
 from opportune.domain.events import DeadLetter
 from opportune.domain.instants import format_instant
+from opportune.flows.freshness import freshness
 from opportune.ports import Unavailable
+
+log = logging.getLogger("opportune.api")
 
 READY_WITHIN_S = 3.0
 CLOCK_DESCRIPTION = (
     "Only with OPPORTUNE_CLOCK=replay. Answers when all that was due by then has happened, in order: timers fired and "
     "messages handed over at their own instants. One jump decides as many steps do."
 )
+#: How long /metrics repeats what it read of the ledger.
+FRESH_FOR_S = 10.0
 
 
 class OperateRoutes:
@@ -33,6 +40,7 @@ class OperateRoutes:
 
     def __init__(self, parts: Parts, metrics: Metrics, is_serving: Callable[[], bool]) -> None:
         self.parts, self.metrics, self.is_serving = parts, metrics, is_serving
+        self._fresh_until = 0.0
 
     async def livez(self, request: Request) -> Response:
         """GET /livez: the process answers."""
@@ -54,7 +62,17 @@ class OperateRoutes:
             uow.cursors.get("ready")
 
     async def prometheus(self, request: Request) -> Response:
-        """GET /metrics."""
+        """GET /metrics. What the ledger says of features is FRESH_FOR_S old at most; without a ledger it stays."""
+        if time.monotonic() >= self._fresh_until:
+            self._fresh_until = time.monotonic() + FRESH_FOR_S
+            try:
+                found = await asyncio.wait_for(
+                    asyncio.to_thread(freshness, self.parts.ledger, self.parts.clock), READY_WITHIN_S
+                )
+            except (TimeoutError, Unavailable) as problem:
+                log.warning("no freshness of features in /metrics: %s", problem or "the ledger did not answer")
+            else:
+                self.metrics.fresh(found)
         return Response(self.metrics.text(), 200, None, CONTENT_TYPE_LATEST)
 
     async def playbook(self, request: Request) -> Response:

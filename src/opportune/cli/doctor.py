@@ -81,7 +81,11 @@ def examine() -> Iterator[Check]:
         yield guarded("worker", "start `opportune work`", lambda: worker(i))
     if settings.redis_url:
         yield guarded("redis", "start it, or correct OPPORTUNE_REDIS_URL", lambda: redis(settings))
-    yield guarded("feast", "delete the folder feast/ in the home: it is made anew from the ledger", lambda: feast(i))
+    yield guarded(
+        "feast", "delete the folder feast/ in the home, then run `opportune features rebuild`", lambda: feast(i)
+    )
+    if reached.state != "fail":
+        yield guarded("features", "run `opportune features rebuild`", lambda: features(i))
     tracked = guarded("mlflow", "start it, or correct OPPORTUNE_MLFLOW_URI", lambda: mlflow(i))
     yield tracked
     if tracked.state != "fail":
@@ -248,13 +252,26 @@ def redis(settings: "Settings") -> Check:
 
 def feast(i: "Installation") -> Check:
     """The registry opens, and what is written through Feast is read back the same, directly and by Feast."""
-    from opportune.adapters.feast_features import FeastFeatures
-
     with i.ledger.read() as uow:
         some = uow.customers.all_ids("", 20)
-    store = FeastFeatures(i.home, i.settings.redis_url)
-    n = store.verify(some)
-    return Check("feast", "ok", f"{'Redis' if i.settings.redis_url else 'SQLite'} online store, {n} rows read the same")
+    n = i.feast.verify(some)
+    return Check("feast", "ok", f"{i.feast.place.online} online store, {n} rows read the same")
+
+
+def features(i: "Installation") -> Check:
+    """What waits for the online store, and the last consistency check."""
+    from opportune.features.consistency import ALARM_SHARE
+    from opportune.flows.freshness import freshness
+
+    found = freshness(i.ledger, i.clock)
+    lag_s = found.lag_s["customer_state"]
+    if found.worst_share is not None and found.worst_share > ALARM_SHARE:
+        what = f"served features differ from offline ones in {found.worst_share:.2%} of the rows"
+        return Check("features", "fail", what, "run `opportune features rebuild`, then `opportune features check`")
+    if lag_s > OVERDUE.total_seconds():
+        what = f"{found.n_waiting:,} customers wait for the online store, the oldest for {lag_s:,.0f} s"
+        return Check("features", "warn", what, "start `opportune work`, and see that the online store answers")
+    return Check("features", "ok", f"{found.coverage:.0%} of {found.n_customers:,} customers are up to date online")
 
 
 def mlflow(i: "Installation") -> Check:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 @click.command("publish", epilog="Example:  opportune publish      (the worker does it by itself every half minute)")
+@click.option("--compact", is_flag=True, help="Then merge the archive's small files; readers notice nothing.")
 @json_option
-def command(as_json: bool) -> None:
+def command(compact: bool, as_json: bool) -> None:
     """New events to the Parquet archive, decisions and experiments to MLflow. Publishing twice changes nothing."""
-    from opportune.flows.publish import archive_events
+    from opportune.flows.publish import archive_events, compact_archive
     from opportune.wiring import Installation
 
     i = Installation()
@@ -23,6 +24,9 @@ def command(as_json: bool) -> None:
     words = (
         f"{n_events:,} events archived; {n_decisions:,} decisions and {n_points:,} experiment metrics logged to MLflow"
     )
+    if compact:
+        merged = compact_archive(i.ledger, i.archive, i.clock, i.owner)
+        words += f"; archive of {merged['n_before']:,} files is {merged['n_after']:,} files now"
     result({"n_events": n_events, "n_decisions": n_decisions, "n_points": n_points}, words, as_json)
 
 

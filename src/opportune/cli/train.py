@@ -38,6 +38,7 @@ def train_one(installation: "Installation", name: str, as_of: datetime | None) -
     """Train one model over an installation, its events archived first, its champion fetched afterwards."""
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.publish import archive_events
+    from opportune.flows.serve_models import serve_models
     from opportune.flows.train import train
 
     i = installation
@@ -54,4 +55,5 @@ def train_one(installation: "Installation", name: str, as_of: datetime | None) -
         report=say,
     )
     fetch_champions((name,), i.runlog, i.shelf)
+    serve_models((name,), i.shelf, i.feast, set())
     return report

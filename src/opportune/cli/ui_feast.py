@@ -6,11 +6,11 @@ from pathlib import Path
 
 def main(home: Path, port: int) -> None:
     """Serve until stopped."""
-    from opportune.adapters.feast_features import PROJECT
-    from opportune.adapters.feast_repo import open_store
+    from opportune.adapters.feast_repo import open_store, place_of
     from opportune.settings import Settings
 
-    store = open_store(home, Settings().redis_url, PROJECT)
+    s = Settings()
+    store = open_store(place_of(home, s.redis_url, s.database_url, s.online_store))
     store.serve_ui(host="127.0.0.1", port=port)
 
 

@@ -1,8 +1,10 @@
 """opportune work."""
 
+import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
     from opportune.flows.work import Worker
     from opportune.wiring import Installation
 
+_SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features")
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
-LANES = (("beat", "fire", "deliver"), ("project",), ("archive", "publish", "fetch", "forget"))
+LANES = (("beat", "fire", "deliver"), ("project", "name models"), _SLOW)
 
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
@@ -55,13 +58,15 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.adapters.system_clock import WallClock
     from opportune.cli.publish import publish_all
     from opportune.flows.beat import beat
+    from opportune.flows.consistency import check_new
     from opportune.flows.deliver import deliver
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.fire import fire
     from opportune.flows.forget import forget_answers
     from opportune.flows.project import project
-    from opportune.flows.publish import archive_events
+    from opportune.flows.publish import archive_events, compact_archive
     from opportune.flows.replay import TurnTaken, anything_due, turn
+    from opportune.flows.serve_models import serve_models
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -96,16 +101,41 @@ def worker_of(installation: "Installation") -> "Worker":
 
         return run
 
+    verified: list[int] = []
+    named: set[str] = set()
+
+    def projected() -> int:
+        if not verified:  # the direct reader is held against Feast's own before anything is written for it to read
+            with i.ledger.read() as uow:
+                ids, waiting = uow.customers.all_ids("", 20), uow.outbox.depth("project")
+            if not waiting:
+                return 0
+            verified.append(i.feast.verify(ids))
+        return project(i.ledger, i.features, i.clock, i.owner)
+
+    def checked() -> int:
+        found = check_new(i.ledger, i.offline, i.runlog, i.clock, i.owner, i.settings.consistency_rate)
+        if found is not None and found.consistency.is_alarming:
+            logging.getLogger("opportune.consistency").error(found.to_text())
+        return 0
+
+    def compacted() -> int:
+        compact_archive(i.ledger, i.archive, i.clock, i.owner, min_files=64)
+        return 0
+
     return Worker(
         duties={
             "fire": Duty(in_turn(fired), every_s=0.1),
             "deliver": Duty(in_turn(delivered), every_s=0.2),
-            "project": Duty(lambda: project(i.ledger, i.features, i.clock, i.owner), every_s=0.05),
+            "project": Duty(projected, every_s=0.05),
             "archive": Duty(lambda: archive_events(i.ledger, i.archive, i.clock, i.owner), every_s=30.0),
             "publish": Duty(lambda: sum(publish_all(i)), every_s=30.0),
             "forget": Duty(lambda: forget_answers(i.ledger, i.clock), every_s=3600.0),
             "fetch": Duty(fetched, every_s=5.0),
             "beat": Duty(lambda: beat(i.ledger, WallClock(), i.owner), every_s=15.0),
+            "name models": Duty(lambda: serve_models(MODEL_NAMES, i.shelf, i.feast, named), every_s=5.0),
+            "compact": Duty(compacted, every_s=3600.0),
+            "check features": Duty(checked, every_s=3600.0, next_at=time.monotonic() + 600.0),
         }
     )
 

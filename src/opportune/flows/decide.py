@@ -164,6 +164,8 @@ class _Room:
         self.readings = dict(readings)
         ids = sorted({a.customer_id for a in asks})
         self._explained = {a.customer_id for a in asks if a.explain}
+        #: The instant each customer's features are of, which is the instant they are decided at.
+        self.at = dict.fromkeys(ids, now)
         self._heal(ids)
         self.customers = uow.customers.get(ids)
         tell_hours({c: self.readings[c] for c in ids}, self.customers, self.now, desk, self._explained)
@@ -181,10 +183,12 @@ class _Room:
             states, found = ledger_states(behind, self.uow)
             for customer_id in behind:  # a row the ledger does not have is a leftover of another installation
                 self.readings.pop(customer_id, None)
+                self.at[customer_id] = self.now
             self.readings.update(readings_of(states, found, self.now, self.desk, self._explained))
         blank = {c: finalise(empty(), self.now) for c in ids if c not in self.readings}
         if blank:
             self.readings.update(readings_from(blank, {}, self.desk, self._explained))
+            self.at.update(dict.fromkeys(blank, self.now))
 
     def _is_fresh(self, customer_id: str, stamps: Mapping[str, tuple[int, datetime]]) -> bool:
         reading = self.readings.get(customer_id)
@@ -200,7 +204,7 @@ class _Room:
         case = case_of(
             ask,
             customer,
-            self.now,
+            self.at[ask.customer_id],
             self.readings[ask.customer_id],
             self.consents.get(ask.customer_id, ()),
             self.sends.get(ask.customer_id, ()),

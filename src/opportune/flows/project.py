@@ -2,10 +2,13 @@
 
 from datetime import timedelta
 
+from opportune.domain.instants import format_instant
 from opportune.ports import Clock, FeatureStore, Ledger, Unavailable
 
 LEASE = timedelta(seconds=30)
 RETRY = timedelta(seconds=2)
+#: Since when the store has not taken what was claimed; empty while it does.
+FAILING = "projection_failing_since"
 
 
 def project(ledger: Ledger, features: FeatureStore, clock: Clock, owner: str, limit: int = 1000) -> int:
@@ -15,7 +18,7 @@ def project(ledger: Ledger, features: FeatureStore, clock: Clock, owner: str, li
     """
     now = clock.now()
     with ledger.read() as uow:
-        waiting = uow.outbox.depth("project")
+        waiting, failing = uow.outbox.depth("project"), uow.cursors.get(FAILING)
     if not waiting:
         return 0
     with ledger.begin() as uow:
@@ -32,7 +35,11 @@ def project(ledger: Ledger, features: FeatureStore, clock: Clock, owner: str, li
     except Unavailable:
         with ledger.begin() as uow:
             uow.outbox.retry(items, now + RETRY)
+            if not failing and items:
+                uow.cursors.put(FAILING, format_instant(min(item.available_at for item in items)))
         raise
     with ledger.begin() as uow:
         uow.outbox.done(items)
+        if failing and items:
+            uow.cursors.put(FAILING, "")
     return len(items)

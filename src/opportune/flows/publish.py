@@ -50,6 +50,19 @@ def archive_events(ledger: Ledger, archive: Archive, clock: Clock, owner: str, p
     return n
 
 
+def compact_archive(ledger: Ledger, archive: Archive, clock: Clock, owner: str, min_files: int = 2) -> dict[str, int]:
+    """Merge the archive's small files; n_before, n_after (files) and n_events. Nothing while another process archives.
+
+    The archiver's lease is held, so that no append is cut off and repeated meanwhile; the part of an append that was
+    cut off before is left alone.
+    """
+    if not _leased(ledger, clock, "archiver", owner):
+        return {"n_before": 0, "n_after": 0, "n_events": 0}
+    with ledger.read() as uow:
+        cursor = uow.cursors.get(EVENTS_CURSOR) or ""
+    return dict(archive.compact(cursor, clock.now(), min_files))
+
+
 def publish_decisions(
     ledger: Ledger,
     runlog: RunLog,

@@ -1,6 +1,6 @@
 """The sockets beside the ledger: clock, features, archive, models, runs, couriers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -50,6 +50,17 @@ class Archive(Protocol):
 
     def append(self, events: Sequence[tuple[Event, str]], cursor: str) -> None:
         """Idempotent per cursor: appending the same cursor again changes nothing."""
+        ...
+
+    def compact(self, cursor: str, now: datetime, min_files: int = 2) -> Mapping[str, int]:
+        """Merge small files, but not those of an append of `cursor`, which may be unfinished.
+
+        Returns n_before, n_after (files) and n_events. Readers see every event, none twice, all the while.
+        """
+        ...
+
+    def events_of(self, id_keys: Collection[str], customer_ids: Collection[str]) -> list[Event]:
+        """Every archived event of these keys, each once. `customer_ids`: who may have owned them when archived."""
         ...
 
 

@@ -122,6 +122,8 @@ def test_metrics_count_events_decisions_by_mode_and_removals_by_reason(house: Ho
     house.client.post("/v1/decisions", json={"customer_id": "c"})
     house.client.post("/v1/decisions", json={})
     text = house.client.get("/metrics").text
+    assert 'opportune_features_coverage{view="customer_state"}' in text
+    assert 'opportune_features_lag_seconds{view="customer_features"}' in text
     for line in (
         'opportune_events_total{result="accepted"} 2.0',
         'opportune_decisions_total{mode="full"} 1.0',
