@@ -68,7 +68,10 @@ def command(serve: bool, port: int, customers: int) -> None:
         say("stopping")
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(60)  # it ends its worker first
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 def fresh_home(home: Path) -> None:

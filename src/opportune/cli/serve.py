@@ -36,7 +36,9 @@ def command(host: str, port: int, workers: int, work: bool) -> None:
     assert installation.playbook  # migrate once and fail early, before any process starts
     installation.close()
     stop = threading.Event()
-    beside = threading.Thread(target=keep_working, args=([sys.executable, "-m", "opportune.cli.work"], stop))
+    beside = threading.Thread(
+        target=keep_working, args=([sys.executable, "-m", "opportune.cli.work", "--beside", str(os.getpid())], stop)
+    )
     if work:
         beside.start()
     say(f"Opportune on http://{host}:{port}  (docs: /docs, metrics: /metrics; stop with Ctrl-C)")

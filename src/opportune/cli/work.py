@@ -23,7 +23,8 @@ LANES = (("beat", "fire", "deliver"), ("project", "name models"), _SLOW)
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
 @click.option("--once", is_flag=True, help="Do all that is waiting, then stop.")
-def command(once: bool) -> None:
+@click.option("--beside", type=int, default=None, hidden=True, help="Process id of the server that started us.")
+def command(once: bool, beside: int | None) -> None:
     """Fire timers, deliver messages, project features, publish to archive and MLflow, fetch champions."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from opportune.wiring import Installation
@@ -41,13 +42,12 @@ def command(once: bool) -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    parent = os.getppid()
     lanes = [threading.Thread(target=lane.run, args=(stop,), daemon=True) for lane in worker.lanes(*LANES)]
     for lane in lanes:
         lane.start()
     while not stop.wait(0.2):
-        if parent != 1 and os.getppid() != parent:
-            stop.set()  # the server that started us is gone: never outlive it
+        if beside is not None and os.getppid() != beside:
+            stop.set()  # the server that started us is gone, perhaps before we were up: never outlive it
     for lane in lanes:
         lane.join(10)
     installation.close()
