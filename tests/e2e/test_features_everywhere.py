@@ -239,7 +239,7 @@ def test_consistency_is_measured_and_skew_raises_the_alarm(tmp_path: Path) -> No
     assert honest is not None
     assert (honest.n_seen, honest.consistency.n_rows, honest.consistency.share) == (12, 12, 0.0)
     assert not honest.consistency.is_alarming
-    assert runlog._client.get_experiment_by_name("features/consistency") is not None
+    assert runlog.client.get_experiment_by_name("features/consistency") is not None
     nothing = check_new(desk.ledger, offline, runlog, desk.clock, "test", rate=1.0)
     assert nothing is not None
     assert nothing.n_seen == 0  # each decision is looked at once
