@@ -96,6 +96,20 @@ def test_consent_history_is_whole_and_oldest_first(ledger: Ledger) -> None:
         assert work.consents.of(["c1"]) == {"c1": [lines[2], lines[1], lines[0]]}
 
 
+def test_a_withdrawn_line_is_gone_and_may_be_said_again(ledger: Ledger) -> None:
+    """Only the lines named go, unknown ids are no error, and the same id may be added anew, for another customer too."""
+    with ledger.begin() as work:
+        work.consents.add([a_consent("k1"), a_consent("k2", minutes=5), a_consent("k3", "c2")])
+    with ledger.begin() as work:
+        work.consents.withdraw(["k1", "k3", "k404"])
+        work.consents.withdraw([])
+    with ledger.begin() as work:
+        assert work.consents.of(["c1", "c2"]) == {"c1": [a_consent("k2", minutes=5)]}
+        work.consents.add([a_consent("k1", "c2")])
+    with ledger.read() as work:
+        assert work.consents.of(["c2"]) == {"c2": [a_consent("k1", "c2")]}
+
+
 def test_a_state_comes_back_byte_for_byte_with_its_version(ledger: Ledger) -> None:
     """Packed bytes, version and commit instant are exact; put replaces; remove drops."""
     with ledger.begin() as work:

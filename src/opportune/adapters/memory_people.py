@@ -106,7 +106,7 @@ class MemoryConsents:
         known = self._work.change("consents")
         for line in lines:
             if line.consent_id not in known:
-                known[line.consent_id] = True
+                known[line.consent_id] = line.customer_id
                 self._work.link("consents_of", line.customer_id, [consent_row(line)])
 
     def of(self, customer_ids: Collection[str]) -> dict[str, list[Consent]]:
@@ -117,6 +117,16 @@ class MemoryConsents:
             for it in set(customer_ids)
             if it in rows
         }
+
+    def withdraw(self, consent_ids: Collection[str]) -> None:
+        """Drop these lines."""
+        known, index = self._work.change("consents"), self._work.change("consents_of")
+        gone = {it for it in consent_ids if it in known}
+        for owner in {known.pop(it) for it in gone}:
+            if left := tuple(row for row in index[owner] if row[0] not in gone):
+                index[owner] = left
+            else:
+                del index[owner]
 
 
 class MemoryStates:

@@ -132,6 +132,7 @@ _CONSENTS_OF = (
     .where(among(_consents.customer_id, "ids"))
     .order_by(_consents.at, _consents.consent_id)
 )
+_CONSENTS_WITHDRAW = delete(tables.consents).where(among(_consents.consent_id, "ids"))
 
 
 class SqlConsents:
@@ -152,6 +153,11 @@ class SqlConsents:
             for row in self._work.fetch(_CONSENTS_OF, ids=customer_ids):
                 found.setdefault(row[1], []).append(consent_of(row))
         return found
+
+    def withdraw(self, consent_ids: Collection[str]) -> None:
+        """Drop these lines."""
+        if consent_ids:
+            self._work.run(_CONSENTS_WITHDRAW, ids=consent_ids)
 
 
 _STATES_GET = select(*(_states[name] for name in STATE)).where(among(_states.customer_id, "ids"))

@@ -46,7 +46,7 @@ class Standing:
         self._suppressing: list[Consent] = []
         ordered = sorted(lines, key=lambda c: (c.at, c.consent_id)) if len(lines) > 1 else lines
         if len(ordered) > 1:
-            ordered = _without_echoes(ordered)
+            ordered = without_echoes(ordered)
         for line in ordered:
             self._newest[line.channel, line.topic] = line
             if line.source in (HARD_BOUNCE, COMPLAINT) and line.state is ConsentState.OUT:
@@ -84,8 +84,8 @@ class Standing:
         return max(lines, key=lambda c: (c.at, c.consent_id)).state is ConsentState.IN
 
 
-def _without_echoes(ordered: Sequence[Consent]) -> Sequence[Consent]:
-    """The lines without stamped opt-ins that come after an unsubscribe, complaint or bounce that covers them."""
+def without_echoes(ordered: Sequence[Consent]) -> Sequence[Consent]:
+    """Lines, oldest first, without stamped opt-ins after an unsubscribe, complaint or bounce that covers them."""
     if not any(line.source in _WORDS for line in ordered):
         return ordered
     kept: list[Consent] = []

@@ -11,6 +11,7 @@ Rules.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from opportune.domain.customers import Claim
@@ -24,6 +25,16 @@ NOBODY = frozenset(
         "true", "false", "[object object]", "(null)", "(none)", "00000000-0000-0000-0000-000000000000",
     }
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Two identities became one, by the time of the envelope that says so."""
+
+    at: datetime
+    from_key: str
+    into_key: str
+
 
 #: An as-of line of history: id key, root key, known from, known to (excluded; null: still so).
 Span = tuple[str, str, datetime, datetime | None]
@@ -81,6 +92,23 @@ def resolve(claims: Iterable[Claim]) -> dict[str, str]:
                 parent[source] = target
     keys = {key for claim in ordered for key in (claim.from_key, claim.into_key)}
     return {key: _find(parent, links.get(key, key)) for key in keys}
+
+
+def joins(claims: Iterable[Claim]) -> list[Join]:
+    """Every step by which the components of `resolve` grew together, in the order of the envelopes' own times."""
+    parent: dict[str, str] = {}
+    linked: set[str] = set()
+    found: list[Join] = []
+    for claim in _ordered(claims):
+        if not claim.is_alias:
+            if claim.from_key in linked:
+                continue  # the first link of an anonymous key is the one that counts
+            linked.add(claim.from_key)
+        one, other = _find(parent, claim.from_key), _find(parent, claim.into_key)
+        if one != other:
+            parent[one] = other
+            found.append(Join(claim.event_at, claim.from_key, claim.into_key))
+    return found
 
 
 def spans(claims: Iterable[Claim]) -> list[Span]:

@@ -1,7 +1,8 @@
 """Arming: which timers new events set, restart and cancel. Pure; independent of the order in which events arrive.
 
 Per (rule, key) of a customer only two instants matter: that of the newest event that starts it (X) and that of the
-newest event that stops it (Y). An absence timer is pending exactly when X is later than Y.
+newest event that stops it (Y). An absence timer is pending exactly when X is later than Y, and due its wait after X.
+What starts another trigger is a function of the events too; when it is due is a fact: its delay from when we first knew.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

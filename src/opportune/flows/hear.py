@@ -112,7 +112,7 @@ def consents_of(events: Iterable[tuple[Event, str]], now: datetime) -> list[Cons
                 at=event.event_at,
                 source=source,
                 recorded_at=now,
-                proof={"how": "event", "event": event.name, "message_id": event.message_id},
+                proof=_proof(event),
             )
         )
     return found
@@ -130,10 +130,14 @@ def _preferences(event: Event, customer_id: str, now: datetime) -> list[Consent]
             at=event.event_at,
             source=source,
             recorded_at=now,
-            proof={"how": "event", "event": event.name, "message_id": event.message_id},
+            proof=_proof(event),
         )
         for channel, is_in in preferences_of(event).items()
     ]
+
+
+def _proof(event: Event) -> dict[str, str]:
+    return {"how": "event", "event": event.name, "message_id": event.message_id, "said_by": event.id_key}
 
 
 def _channel(event: Event) -> str:

@@ -17,8 +17,10 @@ from opportune.domain.states import StateRow
 from opportune.domain.timers import TimerFate
 from opportune.features import state as feature_state
 from opportune.flows import arm
-from opportune.flows.hear import consents_of, is_heard, message_named, outcomes_of
-from opportune.flows.merge import Merged, belonging, merge
+from opportune.flows.agree import agree
+from opportune.flows.hear import is_outcome, message_named, outcomes_of
+from opportune.flows.merge import Belonging, Merged, belonging, merge
+from opportune.flows.rearm import Joined, rearm
 from opportune.flows.states import unpack_readable
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
@@ -112,7 +114,7 @@ def _write(
         raise LockLost("identities changed between reading and locking")
     people, rows = uow.customers.get(whose.customers), uow.states.get(whose.customers)
     new_ids = uow.events.append([(e, whose.home[e.id_key]) for e in fresh])
-    merged = merge(whose, {*people, *rows}, now, uow)
+    merged = merge(whose, {*people, *rows}, uow)
     new: dict[str, list[Event]] = {}
     for event in sorted((e for e in fresh if e.message_id in new_ids), key=lambda e: (e.event_at, e.message_id)):
         new.setdefault(whose.home[event.id_key], []).append(event)
@@ -122,8 +124,9 @@ def _write(
     after = _fold_customers(changed, people, new, joined, merged)
     uow.customers.put(list(after.values()))
     uow.states.put(_next_states(changed, rows, new, joined, merged, uow, now))
-    _hear(new, joined, uow, now)
-    _arm(new, joined, people, after, uow, playbook, now, report)
+    agree(new, joined, {whose.home[claim.into_key] for claim in whose.claims}, now, uow)
+    _hear(new, uow, now)
+    _arm(new, joined, whose, people, after, uow, playbook, now, report)
     uow.outbox.put([OutboxItem(topic="project", key=c, available_at=now) for c in [*changed, *sorted(merged.gone)]])
     report.merged.update(merged.gone)
     report.changed.update(changed)
@@ -183,14 +186,9 @@ def _next_states(
     return found
 
 
-def _hear(
-    new: Mapping[str, Sequence[Event]], joined: Mapping[str, Sequence[Event]], uow: UnitOfWork, now: datetime
-) -> None:
-    """Outcomes and opt-outs. After a merge, opt-outs stated by events hold for whoever owns those events now."""
-    heard = [(e, c) for c, events in new.items() for e in events if is_heard(e)]
-    moved = [(e, c) for c, events in joined.items() for e in events if is_heard(e)]
-    if heard or moved:
-        uow.consents.add(list({line.consent_id: line for line in consents_of([*heard, *moved], now)}.values()))
+def _hear(new: Mapping[str, Sequence[Event]], uow: UnitOfWork, now: datetime) -> None:
+    """Outcomes of our messages."""
+    heard = [(e, c) for c, events in new.items() for e in events if is_outcome(e)]
     named = {m for e, _ in heard if (m := message_named(e)) is not None}
     if named and (outcomes := outcomes_of(heard, uow.sends.get(named), now)):
         uow.outcomes.add(outcomes)
@@ -199,6 +197,7 @@ def _hear(
 def _arm(
     new: Mapping[str, Sequence[Event]],
     joined: Mapping[str, Sequence[Event]],
+    whose: Belonging,
     before: Mapping[str, Customer],
     after: Mapping[str, Customer],
     uow: UnitOfWork,
@@ -207,36 +206,55 @@ def _arm(
     report: IngestReport,
 ) -> None:
     """Set, restart and cancel timers, and release what has fired but was not handed off before it was stopped."""
-    touched = {c: arm.touch(after[c], events, playbook) for c, events in new.items()}
-    for customer_id, events in joined.items():  # after a merge, what one side did stops what the other waits for
-        mine = touched.setdefault(customer_id, arm.Touched())
-        mine.stops.update(arm.touch(after[customer_id], events, playbook).stops)
-    touched = {c: t for c, t in touched.items() if t.starts or t.stops}
+    touched = {c: arm.touch(after[c], events, playbook) for c, events in {**new, **joined}.items()}
+    touched = {c: t for c, t in touched.items() if t.starts or t.stops or c in joined}
     if not touched:
         return
-    starting = {c: t for c, t in touched.items() if t.starts}
-    pending = uow.timers.of(touched)
-    fired = uow.timers.fired(starting, arm.look_back(starting.values(), playbook, now)) if starting else {}
-    histories = _late_histories(starting, joined, before, uow)
+    sources: dict[str, set[str]] = {c: set() for c in joined}
+    for old, into in whose.moves.values():
+        if into in joined:
+            sources[into].add(old)
+    sides = {*touched, *(old for olds in sources.values() for old in olds)}
+    pending = uow.timers.of(sides)
+    starting = [t for t in touched.values() if t.starts]
+    fired = uow.timers.fired(sides, arm.look_back(starting, playbook, now)) if starting else {}
+    late = _late_histories({c: t for c, t in touched.items() if t.starts and c not in joined}, before, uow)
     to_set, to_cancel = [], []
-    for customer_id, mine in sorted(touched.items()):
-        history = arm.touch(after[customer_id], histories.get(customer_id, ()), playbook)
+    for customer_id in sorted(touched.keys() - joined.keys()):
+        history = arm.touch(after[customer_id], late.get(customer_id, ()), playbook)
         plan = arm.plan(
-            customer_id, mine, pending.get(customer_id, ()), fired.get(customer_id, ()), history, playbook, now
+            customer_id,
+            touched[customer_id],
+            pending.get(customer_id, ()),
+            fired.get(customer_id, ()),
+            history,
+            playbook,
+            now,
         )
         to_set += plan.arm
         to_cancel += plan.cancel
+    again = [
+        Joined(
+            customer_id=c,
+            does=touched[c],
+            history=joined[c],
+            new_ids={e.message_id for e in new.get(c, ())},
+            sources=sources[c],
+        )
+        for c in sorted(joined)
+    ]
+    plan = rearm(again, pending, fired, playbook, now)
+    to_set, to_cancel = [*to_set, *plan.arm], [*to_cancel, *plan.cancel]
+    if to_cancel:
+        report.n_cancelled += uow.timers.cancel(to_cancel, TimerFate.CANCELLED, now)
     if to_set:
         uow.timers.arm(to_set)
         report.n_armed += len(to_set)
-    if to_cancel:
-        report.n_cancelled += uow.timers.cancel(to_cancel, TimerFate.CANCELLED, now)
     report.n_released += _release({c: t for c, t in touched.items() if t.stops}, uow, playbook, now)
 
 
 def _late_histories(
     starting: Mapping[str, arm.Touched],
-    joined: Mapping[str, Sequence[Event]],
     before: Mapping[str, Customer],
     uow: UnitOfWork,
 ) -> Mapping[str, Sequence[Event]]:
@@ -244,11 +262,10 @@ def _late_histories(
     late = [
         c
         for c, t in starting.items()
-        if c not in joined
-        and (seen := before[c].last_seen_at if c in before else None) is not None
+        if (seen := before[c].last_seen_at if c in before else None) is not None
         and any(seen >= event.event_at for event in t.starts.values())
     ]
-    return {**joined, **(uow.events.of(late) if late else {})}
+    return uow.events.of(late) if late else {}
 
 
 def _release(stopping: Mapping[str, arm.Touched], uow: UnitOfWork, playbook: Playbook, now: datetime) -> int:

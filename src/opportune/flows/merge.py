@@ -1,21 +1,21 @@
 """Who the events of a batch belong to, and what becomes of everything else when that changes (a merge, or a split).
 
 A merge moves the events, sends, timers and consents of a customer to the one they turn out to be. A late envelope can
-also show that an anonymous id was somebody else's first: then its events move, and what was said to or by the one who
-held it (sends, timers, consents given through the API) stays, because those are facts about that one.
+also show that an anonymous id was somebody else's first: then its events move, with the timers they set and what they
+say of consent; what was said to or by the one who held it (sends, consents given through the API) stays, because those
+are facts about that one.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from opportune.domain import identity
-from opportune.domain.customers import Claim, Consent, ConsentState
+from opportune.domain.customers import Claim
 from opportune.domain.events import Event
-from opportune.flows.hear import digest
+from opportune.flows.agree import carried_over
 from opportune.ports import UnitOfWork
 
-_TICK = timedelta(microseconds=1)
 _FOREVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -87,11 +87,11 @@ def _worth_keeping(fresh: Iterable[Claim], known: Sequence[Claim]) -> list[Claim
     return kept
 
 
-def merge(found: Belonging, seen: Collection[str], now: datetime, uow: UnitOfWork) -> Merged:
+def merge(found: Belonging, seen: Collection[str], uow: UnitOfWork) -> Merged:
     """Write claims and mappings, and move what belongs to those that moved. Doing it twice changes nothing.
 
-    `seen`: those of `found.customers` that have a row. Feature state and traits of `Merged.touched` are the caller's
-    to make anew.
+    `seen`: those of `found.customers` that have a row. Feature state, traits, timers and what events say of
+    consent of `Merged.touched` are the caller's to make anew.
     """
     if found.claims:
         uow.identities.add_claims(found.claims)
@@ -117,7 +117,7 @@ def merge(found: Belonging, seen: Collection[str], now: datetime, uow: UnitOfWor
             gone[old] = own if own is not None and own != old else into[-1]
             split |= set(into) - {gone[old]}
     if gone:
-        _carry_over(gone, now, uow)
+        _carry_over(gone, uow)
     return Merged(gone, frozenset(split))
 
 
@@ -132,53 +132,14 @@ def _with_traces(customer_ids: Collection[str], seen: Collection[str], uow: Unit
     return (set(customer_ids) & set(seen)) | traced
 
 
-def _carry_over(gone: Mapping[str, str], now: datetime, uow: UnitOfWork) -> None:
+def _carry_over(gone: Mapping[str, str], uow: UnitOfWork) -> None:
     """Sends, timers and consents go with the customer; then the row left behind is dropped."""
     lines = uow.consents.of({*gone, *gone.values()})
     for old, new in sorted(gone.items()):
         uow.sends.reassign(old, new)
         uow.timers.reassign(old, new)
-        said = [line for line in lines.get(old, ()) if not line.consent_id.startswith("event:")]
-        added = [replace(c, consent_id=_merged_id(c.consent_id, new), customer_id=new) for c in said]
-        added += strictest(lines.get(old, ()), lines.get(new, ()), new, now)
-        if added:
+        if added := carried_over(lines.get(old, ()), old, new):
             uow.consents.add(added)
             lines[new] = [*lines.get(new, ()), *added]
     uow.customers.remove(list(gone))
     uow.states.remove(list(gone))
-
-
-def strictest(one: Sequence[Consent], other: Sequence[Consent], customer_id: str, now: datetime) -> list[Consent]:
-    """Opt-outs to say again, so that no opt-in of the other side undoes them when two customers become one.
-
-    An opt-out in force on its own side that a newer opt-in of the other side, inside its scope, would lift, is repeated
-    one microsecond after the newest line of both. Only an opt-in given after the merge lifts it.
-    """
-    newest = max((c.at for c in (*one, *other)), default=now)
-    again: list[Consent] = []
-    for mine, theirs in ((one, other), (other, one)):
-        in_force: dict[tuple[str, str], Consent] = {}
-        for line in sorted(mine, key=lambda c: (c.at, c.consent_id)):
-            in_force[line.channel, line.topic] = line
-        for line in in_force.values():
-            if line.state is ConsentState.OUT and any(_lifts(yes, line) for yes in theirs):
-                again.append(
-                    replace(
-                        line,
-                        consent_id=_merged_id(f"strict:{line.consent_id}", customer_id),
-                        customer_id=customer_id,
-                        at=newest + _TICK,
-                        recorded_at=now,
-                        proof={"how": "merge", "consent_id": line.consent_id, **line.proof},
-                    )
-                )
-    return again
-
-
-def _lifts(agreed: Consent, opt_out: Consent) -> bool:
-    inside = opt_out.channel in (agreed.channel, "*") and opt_out.topic in (agreed.topic, "*")
-    return agreed.state is ConsentState.IN and inside and agreed.at > opt_out.at
-
-
-def _merged_id(consent_id: str, customer_id: str) -> str:
-    return "merge:" + digest(consent_id, customer_id)

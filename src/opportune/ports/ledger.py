@@ -55,6 +55,10 @@ class Consents(Protocol):
         """Whole history, oldest first."""
         ...
 
+    def withdraw(self, consent_ids: Collection[str]) -> None:
+        """Drop lines derived from events that turned out to be another's; what the events say stays with them."""
+        ...
+
 
 class Events(Protocol):
     def known(self, message_ids: Collection[str]) -> set[str]:

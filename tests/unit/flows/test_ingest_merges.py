@@ -1,13 +1,17 @@
 """Two histories become one: traits, features, consent (strictest wins), sends, timers; twice changes nothing."""
 
+from dataclasses import replace
 from datetime import datetime
+from itertools import permutations
 
 from opportune.domain.customers import Consent, ConsentState
 from opportune.domain.events import EventKind
-from opportune.flows.merge import strictest
+from opportune.flows.agree import strictest
 from opportune.ports import UnitOfWork
 
 from .ingesting import Shop, added, at, event, identify, ordered, send
+
+AGREED = {"consent": {"categoryPreferences": {"email": True}}}
 
 
 def line(
@@ -119,16 +123,54 @@ def test_out_on_either_side_stays_out_until_the_customer_says_in_again() -> None
             assert newest(uow, "c1").state is ConsentState.IN
 
 
+def test_strictest_wins_whatever_comes_first() -> None:
+    """Out as nobody, in as oneself, then known to be one: out, in each of the 24 orders; a later in opens again."""
+    events = [
+        event("Unsubscribed", 1, None, "a1"),
+        replace(event("Segment Consent Preference Updated", 2), context=AGREED),
+        identify(3, "c1", "a1"),
+        identify(3.5, "c1", "a1"),
+    ]
+    found = set()
+    for order in permutations(events):
+        shop = Shop()
+        for it in order:
+            shop.take(it)
+        with shop.ledger.read() as uow:
+            lines = uow.consents.of(["c1"])["c1"]
+        found.add(tuple((c.consent_id, c.state, c.at) for c in lines))
+        assert [c.at for c in lines if c.consent_id.startswith("strict:")] == [at(3)]
+        shop.take(replace(event("Segment Consent Preference Updated", 4), context=AGREED))
+        with shop.ledger.read() as uow:
+            assert newest(uow, "c1").state is ConsentState.IN
+    assert len(found) == 1
+
+
+def test_a_browser_that_was_somebody_elses_takes_its_timers_and_opt_outs_along() -> None:
+    """Started and said on the browser of a first owner who is known late: theirs, and the second has neither."""
+    shop = Shop(now_hours=4)
+    shop.take(
+        added(2, user=None, anonymous="a1"), event("Unsubscribed", 2, None, "a1"), identify(3, "second", "a1"),
+        added(3.5, "k2", user="second"),
+    )  # fmt: skip
+    assert set(shop.carts("second")) == {"k1", "k2"}
+    shop.take(identify(2.5, "first", "a1"))
+    assert (set(shop.carts("first")), set(shop.carts("second"))) == ({"k1"}, {"k2"})
+    with shop.ledger.read() as uow:
+        assert uow.consents.of(["second"]) == {}
+        assert newest(uow, "first").state is ConsentState.OUT
+
+
 def test_a_narrower_opt_in_of_the_other_side_does_not_lift_an_opt_out() -> None:
-    again = strictest([line("a", "out", 1)], [line("b", "in", 2, topic="news")], "b", at(5))
+    again = strictest([line("a", "out", 1)], [line("b", "in", 2, topic="news")], "b", at(5), at(6))
     assert [(c.channel, c.topic, c.state) for c in again] == [("email", "*", ConsentState.OUT)]
     assert again[0].at > at(2)
-    assert strictest([line("a", "out", 2)], [line("b", "in", 1)], "b", at(5)) == []
-    assert strictest([line("a", "out", 1), line("a", "in", 2)], [line("b", "in", 3)], "b", at(5)) == []
+    assert strictest([line("a", "out", 2)], [line("b", "in", 1)], "b", at(5), at(6)) == []
+    assert strictest([line("a", "out", 1), line("a", "in", 2)], [line("b", "in", 3)], "b", at(5), at(6)) == []
 
 
 def test_a_suppression_stays_a_suppression() -> None:
-    (again,) = strictest([line("a", "out", 1, source="complaint")], [line("b", "in", 2)], "b", at(5))
+    (again,) = strictest([line("a", "out", 1, source="complaint")], [line("b", "in", 2)], "b", at(5), at(6))
     assert again.source == "complaint"
 
 
