@@ -97,7 +97,7 @@ def test_consent_history_is_whole_and_oldest_first(ledger: Ledger) -> None:
 
 
 def test_a_withdrawn_line_is_gone_and_may_be_said_again(ledger: Ledger) -> None:
-    """Only the lines named go, unknown ids are no error, and the same id may be added anew, for another customer too."""
+    """Only the lines named go, unknown ids are no error, and the same id may be added anew, for another too."""
     with ledger.begin() as work:
         work.consents.add([a_consent("k1"), a_consent("k2", minutes=5), a_consent("k3", "c2")])
     with ledger.begin() as work:

@@ -2,7 +2,7 @@
 
 Per (rule, key) of a customer only two instants matter: that of the newest event that starts it (X) and that of the
 newest event that stops it (Y). An absence timer is pending exactly when X is later than Y, and due its wait after X.
-What starts another trigger is a function of the events too; when it is due is a fact: its delay from when we first knew.
+What starts another trigger is a function of the events too; when it is due is a fact: its delay from when we knew.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
