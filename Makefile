@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench bench-faults serve setup lock clean
+.PHONY: demo test check bench bench-faults bench-features serve setup lock clean
 
 setup: $(READY)
 
@@ -35,6 +35,12 @@ bench: $(READY)
 
 bench-faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
+
+# Small sizes: make bench-features SIZE=
+SIZE ?= --full
+bench-features: $(READY)
+	$(BIN)/python -m benchmarks.features $(SIZE)
+	$(BIN)/python -m benchmarks.arrival $(if $(SIZE),1000000,20000)
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
