@@ -3,6 +3,7 @@
 With several workers every process counts for itself and a scrape reaches one of them; see docs/http.md.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -55,9 +56,16 @@ class Metrics:
         )
         self._skew = Gauge(
             "opportune_features_worst_mismatch_share",
-            "Worst feature of the last consistency check: share of served vectors that differ offline.",
+            "Worst feature of the last consistency check: share of served vectors that differ offline; NaN before it.",
             registry=r,
         )
+        self._skew.set(math.nan)
+        self._checked = Gauge(
+            "opportune_features_checked_timestamp_seconds",
+            "When the last consistency check compared something, seconds since 1970; NaN before the first.",
+            registry=r,
+        )
+        self._checked.set(math.nan)
         self._removal_of: dict[tuple[str, str], Counter] = {}
         self._message_of: dict[tuple[str, str], Counter] = {}
         self._mode_of: dict[str, Counter] = {}
@@ -120,6 +128,8 @@ class Metrics:
         self._coverage.labels("customer_state").set(freshness.coverage)
         if freshness.worst_share is not None:
             self._skew.set(freshness.worst_share)
+        if freshness.checked_at is not None:
+            self._checked.set(freshness.checked_at.timestamp())
 
     def text(self) -> bytes:
         """The Prometheus exposition format."""

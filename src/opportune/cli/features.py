@@ -1,11 +1,15 @@
 """opportune features."""
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opportune.cli.printing import counter, json_option, result, say
+
+if TYPE_CHECKING:
+    from opportune.wiring import Installation
 
 
 @click.group("features", epilog="Example:  opportune features show c42")
@@ -68,18 +72,12 @@ def build(as_of: str, out: Path, customers: Path | None, as_json: bool) -> None:
 @json_option
 def rebuild_states(restart: bool, as_json: bool) -> None:
     """Every customer's online state anew from archive and ledger, into ledger and Feast. Decisions go on meanwhile."""
-    from opportune.flows.project import project
     from opportune.flows.rebuild import rebuild
     from opportune.wiring import Installation
 
     i = Installation()
     done = rebuild(i.ledger, i.archive, i.clock, restart, report=counter("customers"))
-    n_projected, count = 0, counter("projected")
-    while n := project(i.ledger, i.features, i.clock, i.owner):
-        n_projected += n
-        count(n_projected)
-    with i.ledger.read() as uow:
-        n_waiting = uow.outbox.depth("project")
+    n_projected, n_waiting = _project_all(i)
     words = (
         f"{done.n_customers:,} customers rebuilt, {done.n_changed:,} came out changed, {n_projected:,} projected"
         + (f" (going on after {done.resumed_after})" if done.resumed_after else "")
@@ -95,6 +93,27 @@ def rebuild_states(restart: bool, as_json: bool) -> None:
     }
     result(data, words, as_json)
     i.close()
+
+
+def _project_all(i: "Installation") -> tuple[int, int]:
+    """Project until nothing waits; returns (projected here, still waiting). Another projector's turn is waited for."""
+    from opportune.flows.project import LEASE, project, release
+
+    n_projected, count, least = 0, counter("projected"), None
+    patience_s = LEASE.total_seconds() + 5  # one that was killed holds its turn for as long
+    until = time.monotonic() + patience_s
+    while True:
+        while n := project(i.ledger, i.features, i.clock, i.owner):
+            n_projected += n
+            count(n_projected)
+        with i.ledger.read() as uow:
+            n_waiting = uow.outbox.depth("project")
+        if least is None or n_waiting < least:
+            least, until = n_waiting, time.monotonic() + patience_s
+        if not n_waiting or time.monotonic() > until:
+            release(i.ledger, i.clock, i.owner)
+            return n_projected, n_waiting
+        time.sleep(0.5)
 
 
 @command.command("check", epilog="Example:  opportune features check --sample 1000      Exit: 1 above 0.1 %")

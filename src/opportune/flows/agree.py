@@ -14,6 +14,7 @@ from datetime import datetime
 from opportune.decision.consent import without_echoes
 from opportune.domain import identity
 from opportune.domain.customers import Consent, ConsentState
+from opportune.domain.envelopes import ANONYMOUS_PREFIX
 from opportune.domain.events import Event
 from opportune.domain.identity import Join
 from opportune.flows.hear import consents_of, digest, is_heard
@@ -96,7 +97,7 @@ def carried_over(lines: Sequence[Consent], old: str, new: str) -> list[Consent]:
 
     What events state is left out: it follows its events.
     """
-    own = keys_for(old)[1 if old.startswith(identity.ANONYMOUS_PREFIX) else 0]
+    own = keys_for(old)[1 if old.startswith(ANONYMOUS_PREFIX) else 0]
     return [
         replace(
             line,

@@ -43,3 +43,10 @@ def project(ledger: Ledger, features: FeatureStore, clock: Clock, owner: str, li
         if failing and items:
             uow.cursors.put(FAILING, "")
     return len(items)
+
+
+def release(ledger: Ledger, clock: Clock, owner: str) -> None:
+    """Give the projector's turn back at once, so that nobody waits for the lease of one who is done."""
+    now = clock.now()
+    with ledger.begin() as uow:
+        uow.cursors.lease("projector", owner, now, now)
