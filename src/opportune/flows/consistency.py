@@ -5,16 +5,19 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import combinations
 from typing import Any
 
 import orjson
 
 from opportune.decision import record
+from opportune.domain import identity
 from opportune.domain.decisions import Case, StoredDecision
 from opportune.domain.events import Event
 from opportune.domain.instants import EPOCH, format_instant, parse_instant
 from opportune.features.catalog import definition_hash
 from opportune.features.consistency import ALARM_SHARE, Consistency, differences
+from opportune.features.state import finalise, rebuild
 from opportune.flows.backfill import tail_of, values_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.publish import parquet
@@ -28,6 +31,8 @@ LEASE = timedelta(seconds=600)
 PAGE = 2_000
 #: An event this close to the decision's instant may or may not have been committed when the decision read.
 RACE = timedelta(seconds=1)
+#: Up to so many events of one second every choice among them is tried, above it only the orders of arrival.
+MOST_RACING = 6
 
 
 @dataclass(slots=True)
@@ -234,14 +239,32 @@ def _compare(
 def _excuse(case: Case, uow: UnitOfWork) -> str | None:
     """Why a difference is no skew: what the offline value rests on was not there yet, or only just."""
     holder = canonical_ids([case.customer.customer_id], uow)[case.customer.customer_id]
-    events: Sequence[Event] = uow.events.of([holder]).get(holder, ())
-    if any(e.known_at <= case.now and e.event_at <= case.now < e.ingested_at for e in events):
-        return "superseded" if not _raced(case, events) else "raced"
-    return "raced" if _raced(case, events) else None
+    keys = uow.identities.keys_of([holder]).get(holder, [])
+    roots = identity.resolve(c for c in uow.identities.claims_touching(keys) if c.known_at <= case.now)
+    theirs = {k for k in keys if identity.customer_id_of(roots.get(k, k)) == case.customer.customer_id}
+    events = [e for e in uow.events.of([holder]).get(holder, ()) if e.id_key in theirs]
+    if _raced(case, events):
+        return "raced"
+    came_later = any(e.known_at <= case.now and e.event_at <= case.now < e.ingested_at - RACE for e in events)
+    return "superseded" if came_later else None
 
 
 def _raced(case: Case, events: Sequence[Event]) -> bool:
-    return any(abs(e.ingested_at - case.now) <= RACE for e in events)
+    """Whether what was served is what some of the events of that very second, and all before, make: no more excuse
+    than that, for most decisions are asked for right after an event."""
+    racing = [e for e in events if abs(e.ingested_at - case.now) <= RACE]
+    if not racing:
+        return False
+    first = min(e.ingested_at for e in racing)
+    settled = [e for e in events if e.ingested_at < first and e.event_at <= case.now and e.known_at <= case.now]
+    racing.sort(key=lambda e: (e.ingested_at, e.message_id))
+    some = _subsets(racing) if len(racing) <= MOST_RACING else (racing[:n] for n in range(len(racing) + 1))
+    return any(not differences(case.features, finalise(rebuild([*settled, *seen]), case.now)) for seen in some)
+
+
+def _subsets(events: Sequence[Event]) -> Iterator[list[Event]]:
+    for n in range(len(events) + 1):
+        yield from map(list, combinations(events, n))
 
 
 def _definition_since(ledger: Ledger, clock: Clock) -> datetime:
