@@ -59,7 +59,13 @@ def _column(series: Any, dtype: str) -> Any:
     """A feature column in Arrow; NaN becomes null."""
     import pyarrow as pa
 
-    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "vector": pa.list_(pa.float64())}
+    kinds = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "bool": pa.bool_(),
+        "vector": pa.list_(pa.float64()),
+        "text": pa.string(),
+    }
     return pa.array(series, kinds[dtype], from_pandas=True)
 
 
@@ -81,8 +87,8 @@ def _checked(finished: Any, unique: Any, found: Any) -> Any:
     whole = finished.copy()
     for feature in FEATURES:
         whole[feature.name] = picked[feature.name].to_numpy()
-        if feature.dtype == "int":
+        if feature.dtype in ("int", "bool"):
             if picked[feature.name].isna().any():
                 raise RuntimeError(f"Feast lost values of {feature.name}, which is never null")
-            whole[feature.name] = whole[feature.name].astype("int64")
+            whole[feature.name] = whole[feature.name].astype("int64" if feature.dtype == "int" else "bool")
     return whole
