@@ -108,7 +108,7 @@ class DuckDbOffline:
             )
             if spans := _zone_spans(connection, asked):
                 connection.execute("INSERT INTO z SELECT unnest(?), unnest(?), unnest(?), unnest(?)", spans)
-            return _finished(connection.execute(features_sql()).fetch_arrow_table())
+            return _finished(connection.execute(features_sql()).to_arrow_table())
         finally:
             for name in tables:
                 connection.unregister(f"{name}_")

@@ -24,6 +24,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._ctes: dict[str, str] = {}
+        self._newest_of: dict[str, str] = {}
         self.results: dict[str, None] = {}
 
     def has(self, feature: Feature) -> bool:
@@ -173,8 +174,11 @@ class Kept:
             if tap.keeps is None or tap.keeps.at_most != 1 or tap.keeps.window:
                 raise ValueError(f"{feature.name}: the tap {tap.name} must keep one operation for ever")
             parts = ", ".join(f"'{part.name}': {_part(part)}" for part in tap.keeps.parts)
-            query = f"SELECT row_id, max({{'us': us, {parts}}}) AS op FROM seen WHERE is_{tap.name} GROUP BY row_id"
-            told.append(f"{self._result(f'{tap.name}_newest', query)}.op.{feature.part}")
+            self._newest_of[tap.name] = f"max({{'us': us, {parts}}}) FILTER (is_{tap.name}) AS {tap.name}"
+            told.append(f"newest.{tap.name}.{feature.part}")
+        heard = " OR ".join(f"is_{name}" for name in self._newest_of)
+        ops = ", ".join(self._newest_of.values())  # one pass for all of them: most events say nothing
+        self._result("newest", f"SELECT row_id, {ops} FROM seen WHERE {heard} GROUP BY row_id")
         match feature.stat:
             case Stat.IS_OUT:
                 return " OR ".join(f"coalesce({one} = 1, false)" for one in told)
