@@ -35,11 +35,17 @@ class DuckDbOffline:
         self._archive = ParquetArchive(home)
         self._n_threads = n_threads
 
-    def as_of(self, rows: Any, tail: Sequence[tuple[Event, str]], claims: Sequence[Claim]) -> Any:
-        """The rows plus one column per catalogue feature, same order and index.
+    def as_of(
+        self,
+        rows: Any,
+        tail: Sequence[tuple[Event, str]],
+        claims: Sequence[Claim],
+        names: Sequence[str] | None = None,
+    ) -> Any:
+        """The rows plus one column per feature named (null: of the whole catalogue), same order and index.
 
         Null is NaN (ages of what never happened), of texts None; vectors are arrays. Raises ValueError when
-        `customer_id` or `at` is missing or `at` is not aware.
+        `customer_id` or `at` is missing or `at` is not aware, KeyError for a name the catalogue does not have.
         """
         import duckdb
         import pandas as pd
@@ -54,7 +60,8 @@ class DuckDbOffline:
             }
         )
         buckets = asked["customer_id"].map({c: bucket_of(c) for c in asked["customer_id"].unique()})
-        owners = _owners(claims)
+        asked_names = NAMES if names is None else tuple(dict.fromkeys(names))
+        sql, owners = features_sql(asked_names), _owners(claims)
         tails = _by_bucket(tail, owners)
         parts = []
         with duckdb.connect() as connection:
@@ -62,23 +69,33 @@ class DuckDbOffline:
             if self._n_threads is not None:
                 connection.execute(f"SET threads = {int(self._n_threads)}")
             for bucket, part in asked.groupby(buckets):
-                parts.append(self._bucket(connection, int(str(bucket)), part, tails.get(int(str(bucket)), []), owners))
-        found = pd.concat(parts).set_index("row_id").sort_index() if parts else pd.DataFrame(columns=list(NAMES))
+                mine = tails.get(int(str(bucket)), [])
+                found = self._bucket(connection, int(str(bucket)), part, mine, owners, sql)
+                parts.append(found[["row_id", *asked_names]])
+        found = pd.concat(parts).set_index("row_id").sort_index() if parts else pd.DataFrame(columns=list(asked_names))
         if len(found) != len(rows):
             raise RuntimeError(f"{len(rows)} rows were asked for and {len(found)} came back: report this")
         whole = rows.copy()
-        for name in NAMES:
+        for name in asked_names:
             whole[name] = found[name].to_numpy()
         return whole
 
-    def training_set(self, rows: Any, tail: Sequence[tuple[Event, str]], claims: Sequence[Claim]) -> Any:
+    def training_set(
+        self,
+        rows: Any,
+        tail: Sequence[tuple[Event, str]],
+        claims: Sequence[Claim],
+        names: Sequence[str] | None = None,
+    ) -> Any:
         """As `as_of`, looked up through Feast's get_historical_features. Raises RuntimeError when a row is lost."""
         from opportune.adapters.feast_offline import FeastOffline
 
-        return FeastOffline(self._home, place=self._place).look_up(self.as_of(rows, tail, claims))
+        return FeastOffline(self._home, place=self._place).look_up(self.as_of(rows, tail, claims, names))
 
-    def _bucket(self, connection: Any, bucket: int, asked: Any, tail: list[tuple[Event, str]], owners: Owners) -> Any:
-        """Features of the asked rows of one bucket."""
+    def _bucket(
+        self, connection: Any, bucket: int, asked: Any, tail: list[tuple[Event, str]], owners: Owners, sql: str
+    ) -> Any:
+        """Features of the asked rows of one bucket: what a cluster would run as one task."""
         import pyarrow as pa
 
         mine = [
@@ -108,7 +125,7 @@ class DuckDbOffline:
             )
             if spans := _zone_spans(connection, asked):
                 connection.execute("INSERT INTO z SELECT unnest(?), unnest(?), unnest(?), unnest(?)", spans)
-            return _finished(connection.execute(features_sql()).to_arrow_table())
+            return _finished(connection.execute(sql).to_arrow_table())
         finally:
             for name in tables:
                 connection.unregister(f"{name}_")
@@ -147,8 +164,9 @@ def _zone_spans(connection: Any, asked: Any) -> list[list[Any]] | None:
 
 def _finished(table: Any) -> Any:
     """The query's answer as a frame, its histograms smoothed."""
-    found = table.drop_columns([f"{name}_{it}" for name in HISTOGRAMS for it in ("slots", "weights")]).to_pandas()
-    for name, feature in HISTOGRAMS.items():
+    here = {name: feature for name, feature in HISTOGRAMS.items() if f"{name}_slots" in table.column_names}
+    found = table.drop_columns([f"{name}_{it}" for name in here for it in ("slots", "weights")]).to_pandas()
+    for name, feature in here.items():
         slots, weights = (_lists(table.column(f"{name}_{it}")) for it in ("slots", "weights"))
         found[name] = list(smoothed_rows(slots, weights, feature.size))
     return found

@@ -6,6 +6,7 @@ window, or how it is derived from features above it. To add one add a line here:
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -44,6 +45,7 @@ from opportune.features.taps import (
 __all__ = [
     "BY_NAME", "CART_MAX_OPS", "CART_WINDOW", "FEATURES", "FORMAT", "LETTER_MAX_OPS", "LETTER_OPENED", "LETTER_WINDOW",
     "NAMES", "NUMERIC", "REMOVED", "TAPS", "TAP_NAMES", "Feature", "Keeps", "Part", "Stat", "Tap", "definition_hash",
+    "needed",
 ]  # fmt: skip
 
 #: Version of the packed state layout and of what the aggregations mean.
@@ -303,6 +305,18 @@ NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}
 #: The features a model can read: all but texts.
 NUMERIC: tuple[str, ...] = tuple(feature.name for feature in FEATURES if feature.dtype != "text")
+
+
+def needed(names: Iterable[str]) -> tuple[Feature, ...]:
+    """These features and all they are derived from, inputs first. Raises KeyError for a name there is not."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += BY_NAME[name].inputs
+    return tuple(feature for feature in FEATURES if feature.name in found)
 
 
 def definition_hash() -> str:

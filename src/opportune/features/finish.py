@@ -10,7 +10,7 @@ from typing import Any
 from opportune.domain.decisions import Value
 from opportune.domain.instants import DAY_US, HOUR_US, from_us
 from opportune.features import hours as week
-from opportune.features.catalog import BY_NAME, NAMES
+from opportune.features.catalog import BY_NAME, NAMES, needed
 from opportune.features.declare import OF_TILES, OF_TOTALS, Feature, Stat
 from opportune.features.derive import derived
 from opportune.features.finish_ops import of_ops
@@ -66,14 +66,8 @@ def finish_packed(data: bytes | None, at_us: int) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _plan(names: tuple[str, ...]) -> tuple[tuple[str, Finish], ...]:
     """The functions of these features and of all they are derived from, inputs first."""
-    needed: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            waiting += BY_NAME[name].inputs
-    return tuple(pair for pair in _PLAN if pair[0] in needed)
+    wanted = {feature.name for feature in needed(names)}
+    return tuple(pair for pair in _PLAN if pair[0] in wanted)
 
 
 def _finisher(feature: Feature) -> Finish:

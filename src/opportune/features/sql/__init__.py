@@ -9,8 +9,8 @@ Instants are microseconds since 1970 UTC; spans are [from, to).
 from functools import cache
 
 from opportune.domain.instants import HOUR_US
-from opportune.features.catalog import FEATURES
-from opportune.features.declare import Feature, Stat, Tap
+from opportune.features.catalog import FEATURES, NAMES, needed
+from opportune.features.declare import OF_OPS, Feature, Stat, Tap
 from opportune.features.derive import derived_sql
 from opportune.features.sql.aggregates import DAY, Sums
 from opportune.features.sql.kept import Kept
@@ -22,22 +22,32 @@ from opportune.features.windows import width_us
 HISTOGRAMS: dict[str, Feature] = {f.name: f for f in FEATURES if f.stat in (Stat.HOURS_OF_WEEK, Stat.HOURS_OF_DAY)}
 
 
+#: The feature that says where a customer is.
+ZONE = "zone"
+_LOCAL = f"""(
+  SELECT whole.*, coalesce(z.offset_us, 0) AS offset_us FROM whole
+  LEFT JOIN z ON z.zone = whole.{ZONE} AND z.from_us <= whole.at_us AND whole.at_us < z.to_us
+) AS whole"""
+
+
 @cache
-def features_sql() -> str:
-    """One SELECT: row_id and a column per catalogue feature, one line per row of `r`, in no particular order.
+def features_sql(names: tuple[str, ...] = NAMES) -> str:
+    """One SELECT: row_id and a column per feature named (and per one it is derived from), one line per row of `r`, in
+    no particular order. Raises KeyError for a name the catalogue does not have.
 
     Only events with event_at <= at and known_at <= at count, under the identity known at `at`. For each of HISTOGRAMS
     the columns `<name>_slots` and `<name>_weights` stand in.
     """
-    sums, kept = Sums(), Kept()
-    plain = [f for f in FEATURES if f.tap and f.name not in HISTOGRAMS]
-    columns = [f"{kept.column(f) if kept.has(f) else sums.column(f)} AS {f.name}" for f in plain]
+    sums, kept, features = Sums(), Kept(), needed(names)
+    plain = [f for f in features if f.tap and f.name not in HISTOGRAMS]
+    columns = [f"{kept.column(f) if f.stat in OF_OPS else sums.column(f)} AS {f.name}" for f in plain]
     columns += [
         f"{kept.histogram(f, it)} AS {name}_{it}" for name, f in HISTOGRAMS.items() for it in ("slots", "weights")
     ]
-    derived = "".join(f",\n  {derived_sql(f)} AS {f.name}" for f in FEATURES if not f.tap)
+    derived = "".join(f",\n  {derived_sql(f)} AS {f.name}" for f in features if not f.tap)
     for tap in {t.keeps.since_last for t in TAPS if t.keeps and t.keeps.since_last}:
         sums.last(tap)
+    has_zone = any(f.name == ZONE for f in features)
     joins = "".join(f"\nLEFT JOIN {name} ON {name}.row_id = r.row_id" for name in ("sums", *kept.results))
     return f"""
 WITH rows_ AS MATERIALIZED (SELECT row_id, customer_id, at_us, {_edges()} FROM r),
@@ -49,19 +59,16 @@ seen AS NOT MATERIALIZED (
     AND events_.from_us <= rows_.at_us AND rows_.at_us < events_.to_us
 ),
 sums AS MATERIALIZED (
-  SELECT row_id, {sums.aggregates()}
+  SELECT row_id{sums.aggregates()}
   FROM seen GROUP BY row_id
 ),
 {kept.ctes()}
 whole AS (
-  SELECT r.row_id, r.at_us, {", ".join(columns)}
+  SELECT r.row_id, r.at_us{"".join(f", {column}" for column in columns)}
   FROM r {joins}
 )
-SELECT whole.* EXCLUDE (at_us){derived}
-FROM (
-  SELECT whole.*, coalesce(z.offset_us, 0) AS offset_us FROM whole
-  LEFT JOIN z ON z.zone = whole.zone AND z.from_us <= whole.at_us AND whole.at_us < z.to_us
-) AS whole
+SELECT whole.* EXCLUDE (at_us{", offset_us" if has_zone else ""}){derived}
+FROM {_LOCAL if has_zone else "whole"}
 """
 
 

@@ -17,8 +17,8 @@ class Sums:
         self._names: dict[str, str] = {}
 
     def aggregates(self) -> str:
-        """The SELECT list over `seen`, grouped by row."""
-        return ",\n    ".join(f"{expression} AS {name}" for expression, name in self._names.items())
+        """The SELECT list over `seen`, grouped by row, after the row's id."""
+        return "".join(f",\n    {expression} AS {name}" for expression, name in self._names.items())
 
     def last(self, tap: str) -> str:
         """The last instant of a tap, under a name of its own."""

@@ -2,7 +2,7 @@
 
 from opportune.domain.instants import DAY_US, HOUR_US
 from opportune.features.catalog import FEATURES
-from opportune.features.declare import OF_OPS, SEPARATOR, Feature, Part, Stat, Tap
+from opportune.features.declare import SEPARATOR, Feature, Part, Stat, Tap
 from opportune.features.hours import EPOCH_SLOT, WEEK_HOURS
 from opportune.features.sql.words import edge, text
 from opportune.features.taps import SESSION_GAP, TAP_BY_NAME
@@ -26,10 +26,6 @@ class Kept:
         self._ctes: dict[str, str] = {}
         self._newest_of: dict[str, str] = {}
         self.results: dict[str, None] = {}
-
-    def has(self, feature: Feature) -> bool:
-        """Whether a feature is made of kept operations."""
-        return feature.stat in OF_OPS
 
     def ctes(self) -> str:
         """`name AS (...)`, a comma after each."""
