@@ -43,7 +43,8 @@ from opportune.features.taps import (
 )
 
 __all__ = [
-    "BY_NAME", "CART_MAX_OPS", "CART_WINDOW", "FEATURES", "FORMAT", "LETTER_MAX_OPS", "LETTER_OPENED", "LETTER_WINDOW",
+    "BY_NAME", "CART_MAX_OPS", "CART_WINDOW", "FEATURES", "FORMAT", "LETTER_MAX_OPS", "LETTER_OPENED", "LETTER_SENT",
+    "LETTER_WINDOW",
     "NAMES", "NUMERIC", "REMOVED", "TAPS", "TAP_NAMES", "Feature", "Keeps", "Part", "Stat", "Tap", "definition_hash",
     "needed",
 ]  # fmt: skip

@@ -278,7 +278,7 @@ def assert_same(values: Any, expected: dict[str, Value]) -> None:
             assert len(got) == len(wanted), name
             assert all(abs(g - w) <= 1e-9 * max(1.0, abs(w)) for g, w in zip(got, wanted, strict=True)), name
         elif wanted is None:
-            assert got is None or got == "" or math.isnan(got), (name, got)
+            assert got in (None, "") or (isinstance(got, float) and math.isnan(got)), (name, got)
         elif isinstance(wanted, int | str):
             assert got == wanted, (name, got, wanted)
         else:

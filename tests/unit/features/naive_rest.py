@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from opportune.domain.decisions import Value
 from opportune.domain.events import Event, EventKind, Origin
@@ -20,7 +20,7 @@ DEPTH = {
     "Products Searched": 1, "Product List Viewed": 1, "Product Clicked": 2, "Product Viewed": 2, "Product Added": 3,
     "Cart Viewed": 3, "Checkout Started": 4, "Order Completed": 5,
 }  # fmt: skip
-ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Europe/London", "America/Los_Angeles", "Asia/Tokyo")
+ZONES = available_timezones()
 
 
 def recount_rest(

@@ -135,7 +135,7 @@ class Kept:
             f"FROM {ops}"
         )
         self._ctes["session_numbers"] = (
-            "SELECT *, sum(begins) OVER (PARTITION BY row_id ORDER BY us ROWS UNBOUNDED PRECEDING) AS session "
+            "SELECT *, sum(begins) OVER (PARTITION BY row_id ORDER BY us) AS session "
             "FROM session_marks"
         )
         self._ctes["each_session"] = (
