@@ -27,7 +27,7 @@ from opportune.features.gather import (
     empty,
     unpack,
 )
-from opportune.features.reader import Finish, Reader, age_days
+from opportune.features.reader import Finish, Reader, age_days, shared
 from opportune.features.windows import tile_of, width_us
 
 
@@ -153,21 +153,25 @@ def _decayed(feature: Feature, at: int, width: int) -> Finish:
 
 
 def _hours_of(feature: Feature, at: int, width: int) -> Finish:
-    """Visits by slot, halved by whole weeks, then smoothed round the circle."""
-    half_weeks, size = _half_life_hours(feature) / week.WEEK_HOURS, feature.size
+    """Events by hour of week, halved by whole weeks, smoothed round the circle; of day: its days added up."""
+    half_weeks = _half_life_hours(feature) / week.WEEK_HOURS
     fade = [0.5 ** (ago / half_weeks) for ago in range(width // HOUR_US // week.WEEK_HOURS + 2)]
-    blank = (0.0,) * size
+    blank = (0.0,) * week.WEEK_HOURS
 
-    def weigh(r: Reader) -> tuple[float, ...]:
+    def weigh(r: Reader) -> Sequence[float]:
         hours, counts, _ = r.state.tiles[at]
         start, now = bisect_left(hours, (r.at_us - width) // HOUR_US), tile_of(r.at_us)
-        weights: dict[int, float] = {}
+        if start == len(hours):
+            return blank
+        weights = [0.0] * week.WEEK_HOURS
         for h, n in zip(hours[start:], counts[start:], strict=True):
-            slot = week.slot_of(h) % size
-            weights[slot] = weights.get(slot, 0.0) + n * fade[max(now - h, 0) // week.WEEK_HOURS]
-        return week.smoothed(weights.items(), size) if weights else blank
+            weights[(h + week.EPOCH_SLOT) % week.WEEK_HOURS] += n * fade[max(now - h, 0) // week.WEEK_HOURS]
+        return week.smoothed(weights)
 
-    return weigh
+    whole = shared((feature.tap, width, half_weeks, "week"), weigh)
+    if feature.stat is Stat.HOURS_OF_WEEK:
+        return lambda r: tuple(whole(r))
+    return lambda r: tuple(week.folded(whole(r)))
 
 
 def _of_totals(feature: Feature) -> Finish:

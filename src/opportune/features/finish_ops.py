@@ -7,7 +7,7 @@ from typing import Any
 from opportune.features import ops as kept
 from opportune.features.declare import Feature, Stat
 from opportune.features.gather import OPS_AT, Op
-from opportune.features.reader import Finish, Reader, age_days
+from opportune.features.reader import Finish, Reader, age_days, shared
 from opportune.features.taps import TAP_BY_NAME
 from opportune.features.windows import old_edge, width_us
 
@@ -32,17 +32,6 @@ def _instant(op: Op) -> int:
     return us
 
 
-def _shared(key: Any, work: Callable[[Reader], Any]) -> Finish:
-    """Work done once for all features that name the same key."""
-
-    def once(r: Reader) -> Any:
-        if key not in r.memo:
-            r.memo[key] = work(r)
-        return r.memo[key]
-
-    return once
-
-
 def part_at(tap: str, part: str | None) -> int:
     """The place of a part in an operation of a tap; 0 when none is named. Raises ValueError for an unknown one."""
     keeps = TAP_BY_NAME[tap].keeps
@@ -55,23 +44,23 @@ def part_at(tap: str, part: str | None) -> int:
 def of_ops(feature: Feature) -> Finish:
     """The function of a feature that is made of kept operations."""
     stat, tap = feature.stat, feature.tap
-    ops = _shared((tap, "inside"), _inside(tap))
+    ops = shared((tap, "inside"), _inside(tap))
     at = part_at(tap, feature.part)
     match stat:
         case Stat.CART_ITEMS | Stat.CART_VALUE | Stat.CART_PRODUCTS:
-            whole = _shared((tap, "cart"), lambda r: kept.cart(ops(r)))
+            whole = shared((tap, "cart"), lambda r: kept.cart(ops(r)))
             if stat is Stat.CART_VALUE:
                 return lambda r: whole(r)[1] / 100
             place = 0 if stat is Stat.CART_ITEMS else 2
             return lambda r: whole(r)[place]
         case Stat.LETTERS_SENT | Stat.LETTERS_OPENED:
-            both, which = _shared((tap, "letters"), lambda r: kept.letters(ops(r))), int(stat is Stat.LETTERS_OPENED)
+            both, which = shared((tap, "letters"), lambda r: kept.letters(ops(r))), int(stat is Stat.LETTERS_OPENED)
             return lambda r: both(r)[which]
         case Stat.LEAST | Stat.MOST:
             pick = min if stat is Stat.LEAST else max
             return lambda r: pick(told) / 100 if (told := [op[at] for op in ops(r) if op[at] >= 0]) else None
         case Stat.GAP_MEDIAN | Stat.GAP_VARIATION:
-            told = _shared((tap, "gaps"), lambda r: kept.gaps([op[0] for op in ops(r)]))
+            told = shared((tap, "gaps"), lambda r: kept.gaps([op[0] for op in ops(r)]))
             which = 1 if stat is Stat.GAP_MEDIAN else 2
             return lambda r: told(r)[which]
         case Stat.SESSIONS:
@@ -80,7 +69,7 @@ def of_ops(feature: Feature) -> Finish:
         case Stat.SESSION_EVENTS | Stat.SESSION_MINUTES | Stat.SESSION_DEPTH:
             which = (Stat.SESSION_EVENTS, Stat.SESSION_MINUTES, Stat.SESSION_DEPTH).index(stat)
             depth = part_at(tap, "depth")
-            now = _shared((tap, "session"), lambda r: kept.session(ops(r), r.at_us, depth))
+            now = shared((tap, "session"), lambda r: kept.session(ops(r), r.at_us, depth))
             return lambda r: now(r)[which]
         case Stat.NEWEST | Stat.NEWEST_AGE | Stat.IS_OUT:
             return _of_newest(feature, at)
@@ -108,7 +97,8 @@ def _of_newest(feature: Feature, at: int) -> Finish:
 
 
 def _of_favourites(feature: Feature, ops: Finish, at: int) -> Finish:
-    met = _shared((feature.tap, at, "favourites"), lambda r: kept.favourites(ops(r), at))
+    counts = shared((feature.tap, at, "met"), lambda r: kept.met(ops(r), at))
+    met = shared((feature.tap, at, "favourites"), lambda r: kept.favourites(counts(r)))
     match feature.stat:
         case Stat.TOP:
             return lambda r: found[0][0] if (found := met(r)) else None
@@ -117,10 +107,10 @@ def _of_favourites(feature: Feature, ops: Finish, at: int) -> Finish:
         case Stat.TOP_SHARE:
             return lambda r: found[0][1] / sum(n for _, n in found) if (found := met(r)) else None
         case Stat.DISTINCT:
-            return lambda r: len(met(r))
+            return lambda r: len(counts(r))
         case _:
             which = (Stat.TOP_GAP_MEAN, Stat.TOP_GAP_MEDIAN, Stat.TOP_GAP_VARIATION).index(feature.stat)
-            told = _shared(
+            told = shared(
                 (feature.tap, at, "gaps"),
                 lambda r: kept.gaps(kept.holding(ops(r), at, found[0][0])) if (found := met(r)) else (None,) * 3,
             )

@@ -1,7 +1,7 @@
 """Hours of the week: where an instant falls in it, and circular smoothing over the week's end."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,20 +23,19 @@ def _kernel() -> tuple[float, ...]:
 KERNEL = _kernel()
 
 
-def slot_of(tile: int) -> int:
-    """The hour of week, 0-167, Monday 0:00 UTC first, of an hour since 1970."""
-    return (tile + EPOCH_SLOT) % WEEK_HOURS
+def smoothed(week: Sequence[float]) -> list[float]:
+    """168 weights, each spread over its neighbours round the week. Term by term, so that any machine says the same."""
+    circle = np.array([*week[-REACH_HOURS:], *week, *week[:REACH_HOURS]])
+    found = circle[:WEEK_HOURS] * KERNEL[0]
+    for d in range(1, len(KERNEL)):
+        found += circle[d : d + WEEK_HOURS] * KERNEL[d]
+    spread: list[float] = found.tolist()
+    return spread
 
 
-def smoothed(weights: Iterable[tuple[int, float]], size: int) -> tuple[float, ...]:
-    """(slot, weight) pairs spread over their neighbours, round the circle of `size` slots (24 or 168)."""
-    found = [0.0] * size
-    for slot, weight in weights:
-        at = slot - REACH_HOURS
-        for share in KERNEL:
-            found[at % size] += weight * share
-            at += 1
-    return tuple(found)
+def folded(week: Sequence[float]) -> list[float]:
+    """The days of a week laid on top of each other: 24 weights."""
+    return [sum(week[hour::24]) for hour in range(24)]
 
 
 def smoothed_rows(slots: Sequence[Any], weights: Sequence[Any], size: int) -> NDArray[np.float64]:
@@ -51,9 +50,7 @@ def smoothed_rows(slots: Sequence[Any], weights: Sequence[Any], size: int) -> ND
         at = np.concatenate([held for held, n in zip(slots, lengths, strict=True) if n]).astype(np.int64) % size
         told = np.concatenate([held for held, n in zip(weights, lengths, strict=True) if n])
         np.add.at(dense, (rows, at), told)
-    circle = np.zeros((size, size))
+    spread = np.zeros_like(dense)
     for d, share in enumerate(KERNEL):
-        for slot in range(size):
-            circle[slot, (slot + d - REACH_HOURS) % size] += share
-    spread: NDArray[np.float64] = dense @ circle
+        spread += np.roll(dense, d - REACH_HOURS, axis=1) * share
     return spread

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -62,13 +62,20 @@ def gaps(instants: Sequence[int]) -> tuple[float | None, float | None, float | N
     return total / n / DAY_US, median(between) / DAY_US, variation
 
 
-def favourites(ops: Iterable[Op], part: int) -> list[tuple[str, int]]:
-    """Each text of a part with how many operations hold it, the most first; of equals the first in order of text."""
-    met: Counter[str] = Counter()
-    for op in ops:
-        if op[part]:
-            met.update(op[part].split(SEPARATOR) if SEPARATOR in op[part] else (op[part],))
-    return sorted(met.items(), key=lambda item: (-item[1], item[0]))
+def met(ops: Iterable[Op], part: int) -> Mapping[str, int]:
+    """Each text of a part -> how many operations hold it."""
+    whole = Counter([op[part] for op in ops])
+    del whole[""]
+    for text in [text for text in whole if SEPARATOR in text]:
+        n = whole.pop(text)
+        for one in filter(None, text.split(SEPARATOR)):
+            whole[one] += n
+    return whole
+
+
+def favourites(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Texts and how often each was met, the most first; of equals the first in order of text."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def holding(ops: Iterable[Op], part: int, text: str) -> list[int]:

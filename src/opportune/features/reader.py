@@ -27,3 +27,14 @@ Finish = Callable[[Reader], Any]
 def age_days(us: int, at_us: int) -> float | None:
     """Days from an instant to now, never negative; null for -1, none."""
     return None if us < 0 else max(at_us - us, 0) / DAY_US
+
+
+def shared(key: Any, work: Callable[[Reader], Any]) -> Finish:
+    """Work done once for all features that name the same key."""
+
+    def once(r: Reader) -> Any:
+        if key not in r.memo:
+            r.memo[key] = work(r)
+        return r.memo[key]
+
+    return once

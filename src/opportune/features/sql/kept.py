@@ -135,8 +135,7 @@ class Kept:
             f"FROM {ops}"
         )
         self._ctes["session_numbers"] = (
-            "SELECT *, sum(begins) OVER (PARTITION BY row_id ORDER BY us) AS session "
-            "FROM session_marks"
+            "SELECT *, sum(begins) OVER (PARTITION BY row_id ORDER BY us) AS session FROM session_marks"
         )
         self._ctes["each_session"] = (
             "SELECT row_id, any_value(at_us) AS at_us, min(us) AS first_us, max(us) AS last_us, count(*) AS n, "
