@@ -3,7 +3,7 @@
 - `customer_state`: what is served online. Packed state, its version and its commit instant, per customer.
 - `customer_features`: what training looks up. Finished values per (customer, instant), as Parquet.
 - `customer_features_now`: finished values for the stock SDK, `finalise` over the packed state at `at_us`
-  (microseconds since 1970 UTC).
+  (microseconds since 1970 UTC). Null is NaN, of texts the empty text.
 - `<model>_v<version>`: a feature service per model version served from this home, the features that model reads from
   `customer_features_now`; `<model>_v<version>_training` the same from `customer_features`.
 """
@@ -15,13 +15,14 @@ from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource
 from feast.on_demand_feature_view import OnDemandFeatureView
-from feast.types import Array, Bool, Bytes, Float64, Int64
+from feast.types import Array, Bool, Bytes, Float64, Int64, String
 from feast.value_type import ValueType
 
 from opportune.adapters.feast_services import noted_services
 from opportune.features.catalog import BY_NAME, FEATURES, definition_hash
+from opportune.features.declare import over
 
-DTYPES: dict[str, Any] = {"int": Int64, "float": Float64, "bool": Bool, "vector": Array(Float64)}
+DTYPES: dict[str, Any] = {"int": Int64, "float": Float64, "bool": Bool, "vector": Array(Float64), "text": String}
 SCHEMA = [
     Field(
         name=f.name,
@@ -31,7 +32,7 @@ SCHEMA = [
             "unit": f.unit,
             "owner": f.owner,
             "null": f.null_meaning,
-            "window": f"{f.window.days} d" if f.window else "all time",
+            "window": over(f.window) if f.window else "all time" if f.tap else "of " + ", ".join(f.inputs),
         },
     )
     for f in FEATURES

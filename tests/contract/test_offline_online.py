@@ -1,17 +1,15 @@
 """Offline equals online: DuckDB over archive and tail gives what finalise gives, at every instant, for everybody."""
 
-import os
-import random
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.features.naive import NAMES as EVENTS
 from tests.unit.features.naive import NOON, assert_same, event, events, recount
 
 from opportune.adapters.duckdb_offline import DuckDbOffline
@@ -22,7 +20,6 @@ from opportune.domain.identity import customer_id_of, resolve
 from opportune.features.catalog import NAMES
 from opportune.features.state import finalise, rebuild
 
-DATA = Path(os.environ.get("OPPORTUNE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 OWNERS = (("c1", None), ("c2", None), (None, "x"), (None, "y"))
 KEYS = ("u:c1", "u:c2", "a:x", "a:y")
 
@@ -146,53 +143,42 @@ def test_appending_the_same_cursor_again_changes_nothing(tmp_path: Path) -> None
     assert all(path.endswith(".parquet") for path in first)
 
 
-@pytest.fixture(scope="module")
-def retail() -> list[tuple[Event, str]]:
-    """Orders, refunds and carts of the real retail file: one event per invoice, one per line of a sample of them."""
-    path = DATA / "online_retail_dev.parquet"
-    if not path.exists():
-        pytest.skip(f"no {path.name} in OPPORTUNE_TEST_DATA: the real data is not here")
-    lines = pd.read_parquet(path)
-    lines = lines[lines["CustomerID"].astype(int) % 6 == 0].copy()  # 400 customers are enough, and quick
-    lines["InvoiceDate"] = pd.to_datetime(lines["InvoiceDate"]).dt.tz_localize("UTC")
-    lines["amount"] = (lines["Quantity"] * lines["UnitPrice"]).abs()
-    pairs: list[tuple[Event, str]] = []
-    by_invoice: Any = lines.groupby(["InvoiceNo", "CustomerID"], sort=True)
-    for (invoice, customer), group in by_invoice:
-        user, at = str(int(customer)), group["InvoiceDate"].iloc[0].to_pydatetime()
-        name = "Order Refunded" if str(invoice).startswith("C") else "Order Completed"
-        total = round(float(group["amount"].sum()), 2)
-        pairs.append((event(f"r:{invoice}:{user}", name, at, user, origin=Origin.IMPORT, total=total), user))
-        for i, line in enumerate(group.head(3).itertuples()):
-            added = at - timedelta(minutes=5) if i else at + timedelta(hours=1)
-            properties = {"product_id": str(line.StockCode), "price": line.UnitPrice, "quantity": abs(line.Quantity)}
-            name = "Product Viewed" if i == 2 else "Product Added"
-            pairs.append(
-                (event(f"l:{invoice}:{user}:{i}", name, added, user, origin=Origin.IMPORT, **properties), user)
-            )
-    return pairs
+def test_chosen_features_are_the_same_as_among_all(tmp_path: Path) -> None:
+    """Asked for by name, derived ones too, a feature has the value it has in the whole; a name there is not, fails."""
+    log = [event(f"m{i}", EVENTS[i % len(EVENTS)], NOON - timedelta(hours=i), revenue=i) for i in range(60)]
+    offline, rows = DuckDbOffline(tmp_path), frame([("c1", NOON), ("c1", NOON - timedelta(hours=9))])
+    whole = offline.as_of(rows, pairs_of(log), [])
+    for names in (
+        ["lifecycle_stage", "is_weekend"],
+        ["visit_hours_of_day", "orders_n_7d"],
+        ["cart_products"],
+        [*NAMES],
+    ):
+        found = offline.as_of(rows, pairs_of(log), [], names)
+        assert list(found.columns) == ["customer_id", "at", *names]
+        pd.testing.assert_frame_equal(found, whole[["customer_id", "at", *names]])
+        assert list(finalise(rebuild(log), NOON, names)) == names
+        assert_same(found.iloc[0], finalise(rebuild(log), NOON, names))
+    with pytest.raises(KeyError, match="orders_n_31d"):
+        offline.as_of(rows, [], [], ["orders_n_31d"])
 
 
-@pytest.mark.data
-def test_500_retail_customers_and_instants_are_served_as_they_were_trained(
-    retail: list[tuple[Event, str]], tmp_path: Path
-) -> None:
-    """For 500 random (customer, instant) pairs of the real file the online values equal the offline ones."""
-    rng = random.Random(20261101)
-    logs: dict[str, list[Event]] = {}
-    for e, customer_id in retail:
-        logs.setdefault(customer_id, []).append(e)
-    start = datetime(2010, 12, 1, tzinfo=UTC)
-    moments: list[Callable[[str], datetime]] = [
-        lambda _: start + timedelta(seconds=rng.randrange(300 * 86_400)),
-        lambda c: rng.choice(logs[c]).event_at,  # exactly at an event
+def test_an_archive_of_before_a_measure_existed_reads_it_as_null(tmp_path: Path) -> None:
+    """Old parts lack the new columns: they are null there, beside new parts, alone, and after compaction."""
+    log = [
+        event(f"m{i}", "Order Completed", NOON - timedelta(days=i), revenue=10, category="a", coupon="X")
+        for i in range(6)
     ]
-    asked = [(c := rng.choice(sorted(logs)), rng.choice(moments)(c)) for _ in range(500)]
     archive = ParquetArchive(tmp_path)
-    half = len(retail) // 2
-    archive.append(retail[:half], "first")
-    found = DuckDbOffline(tmp_path).as_of(frame(asked), retail[half - 100 :], [])
-    for i, (customer_id, at) in enumerate(asked):
-        state = rebuild(e for e in logs[customer_id] if e.event_at <= at)
-        assert_same(found.iloc[i], finalise(state, at))
-    assert (found["cart_items_n"] > 0).any()
+    archive.append(pairs_of(log[:3]), "old")
+    for path in (tmp_path / "archive").rglob("*.parquet"):
+        pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["categories", "is_discounted"]), path)
+    offline, rows = DuckDbOffline(tmp_path), frame([("c1", NOON)])
+    alone = offline.as_of(rows, [], []).iloc[0]
+    assert (alone["orders_n_all"], alone["discount_share_365d"], alone["order_category_top_730d"]) == (3, 0.0, None)
+    archive.append(pairs_of(log[3:]), "new")
+    beside = offline.as_of(rows, [], [])
+    assert (beside.loc[0, "orders_n_all"], beside.loc[0, "discount_share_365d"]) == (6, 0.5)
+    assert beside.loc[0, "order_category_top_730d"] == "a"
+    archive.compact("next", NOON)
+    pd.testing.assert_frame_equal(offline.as_of(rows, [], []), beside)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from opportune.adapters.feast_repo import PROJECT, Place, exclusive, open_store
-from opportune.features.catalog import FEATURES, NAMES
+from opportune.features.catalog import FEATURES
 
 _VIEW = "customer_features"
 
@@ -18,7 +18,7 @@ class FeastOffline:
         self._home, self._place = home, place or Place(home=home, project=project)
 
     def look_up(self, finished: Any) -> Any:
-        """A frame with customer_id, at and every feature -> the same frame with the values Feast gives.
+        """A frame with customer_id, at and features -> the same frame with the values Feast gives.
 
         The source is written anew each time (the features were computed as known at `at`, which is also Feast's
         created instant), so nothing stale can be joined. Raises RuntimeError when a row or key is lost on the way.
@@ -29,7 +29,8 @@ class FeastOffline:
         keys = ["customer_id", "at"]
         if finished.empty:
             return finished.copy()
-        unique = finished.drop_duplicates(keys)[[*keys, *NAMES]].reset_index(drop=True)
+        features = [f for f in FEATURES if f.name in finished]
+        unique = finished.drop_duplicates(keys)[[*keys, *(f.name for f in features)]].reset_index(drop=True)
         instants = unique["at"].dt.tz_convert("UTC").dt.as_unit("us")
         folder = self._home.absolute() / "feast" / "offline"
         path = folder / "customer_features.parquet"
@@ -39,7 +40,7 @@ class FeastOffline:
                     "customer_id": pa.array(unique["customer_id"], pa.string()),
                     "event_timestamp": pa.array(instants, pa.timestamp("us", tz="UTC")),
                     "created": pa.array(instants, pa.timestamp("us", tz="UTC")),
-                    **{f.name: _column(unique[f.name], f.dtype) for f in FEATURES},
+                    **{f.name: _column(unique[f.name], f.dtype) for f in features},
                 }
             )
             draft = path.with_suffix(".draft")
@@ -50,7 +51,7 @@ class FeastOffline:
             with warnings.catch_warnings():  # Feast's duckdb store reaches for ibis, which warns about its own calls
                 warnings.simplefilter("ignore", DeprecationWarning)
                 found = store.get_historical_features(
-                    entity_df=asked, features=[f"{_VIEW}:{name}" for name in NAMES]
+                    entity_df=asked, features=[f"{_VIEW}:{f.name}" for f in features]
                 ).to_df()
         return _checked(finished, unique, found)
 
@@ -59,7 +60,13 @@ def _column(series: Any, dtype: str) -> Any:
     """A feature column in Arrow; NaN becomes null."""
     import pyarrow as pa
 
-    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "vector": pa.list_(pa.float64())}
+    kinds = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "bool": pa.bool_(),
+        "vector": pa.list_(pa.float64()),
+        "text": pa.string(),
+    }
     return pa.array(series, kinds[dtype], from_pandas=True)
 
 
@@ -79,10 +86,10 @@ def _checked(finished: Any, unique: Any, found: Any) -> Any:
     order = pd.MultiIndex.from_arrays([finished["customer_id"], finished["at"].dt.tz_convert("UTC").dt.as_unit("us")])
     picked = values.loc[order]
     whole = finished.copy()
-    for feature in FEATURES:
+    for feature in (f for f in FEATURES if f.name in finished):
         whole[feature.name] = picked[feature.name].to_numpy()
-        if feature.dtype == "int":
+        if feature.dtype in ("int", "bool"):
             if picked[feature.name].isna().any():
                 raise RuntimeError(f"Feast lost values of {feature.name}, which is never null")
-            whole[feature.name] = whole[feature.name].astype("int64")
+            whole[feature.name] = whole[feature.name].astype("int64" if feature.dtype == "int" else "bool")
     return whole

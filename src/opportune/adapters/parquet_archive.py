@@ -14,7 +14,7 @@ from opportune.adapters.archive_compaction import compact, files_of
 from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.identity import customer_id_of
 from opportune.domain.instants import from_us
-from opportune.features.measures import COLUMNS, Measures, extract
+from opportune.features.measures import COLUMNS, KINDS, Measures, extract
 
 #: Fixed for the life of an archive: a customer's events are all in one bucket, whatever the number of customers.
 N_BUCKETS = 16
@@ -107,16 +107,11 @@ def schema() -> Any:
     """The Arrow schema of a part: envelope, measures, and the rest of the envelope as JSON in `body`."""
     import pyarrow as pa
 
-    kinds = {
-        "value_minor": pa.int64(),
-        "price_minor": pa.int64(),
-        "quantity": pa.int32(),
-        "is_machine": pa.bool_(),
-    }
+    kinds = {"int64": pa.int64(), "int32": pa.int32(), "bool": pa.bool_(), "text": pa.string()}
     return pa.schema(
         [(name, pa.string()) for name in _TEXTS]
         + [(name, pa.timestamp("us", tz="UTC")) for name in _TIMES]
-        + [(name, kinds.get(name, pa.string())) for name in COLUMNS]
+        + [(name, kinds[KINDS.get(name, "text")]) for name in COLUMNS]
         + [("body", pa.binary())]
     )
 

@@ -6,18 +6,30 @@ Money arrives in major units of the currency and leaves as integer minor units: 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Literal
 
-from opportune.domain.events import Event
-from opportune.domain.instants import EPOCH
+from opportune.domain.events import Event, EventKind
+from opportune.domain.instants import EPOCH, parse_instant, to_us
+from opportune.domain.statements import SPEAKING, stated
+from opportune.domain.traits import is_zone
+from opportune.features.declare import SEPARATOR
 
 #: Larger amounts (10 billion major units on one event) are taken for errors and read as null; keeps sums in 64 bits.
 MAX_MINOR = 10**12
 MAX_QUANTITY = 10**6
 MAX_LABEL = 200
+MAX_LINES = 100  # products of one event that are asked for their category
 
 _CENT = Decimal(1)
 _US_PER_DAY = 86_400_000_000
+_SPEAKING = frozenset(SPEAKING)
+_CHANNELS = {
+    "*": "is_any_out",
+    "email": "is_email_out",
+    "push": "is_push_out",
+    "sms": "is_sms_out",
+    "profiling": "is_profiling_out",
+}
 
 
 @dataclass(slots=True)
@@ -26,7 +38,9 @@ class Measures:
 
     `us`: event_at, microseconds since 1970 UTC. `value_minor`, `price_minor`: minor units, null when the event has
     none or it is no number. `letter`: the message it is about, null for none.
-    `quantity`: units of the product, at least 1 (null: the event has no product).
+    `quantity`: units of the product, at least 1 (null: the event has no product). `is_discounted`: true or null.
+    `categories`: of the event and its products, each once, SEPARATOR between. `zone`: IANA zone of the context,
+    `zone_trait` of `identify`. `account_...`: of a `group` call. `is_..._out`: what the event says of a channel.
     """
 
     name: str
@@ -43,6 +57,19 @@ class Measures:
     channel: str | None = None
     letter: str | None = None
     is_machine: bool = False
+    is_discounted: bool | None = None
+    categories: str | None = None
+    zone: str | None = None
+    zone_trait: str | None = None
+    account_id: str | None = None
+    account_plan: str | None = None
+    account_employees: int | None = None
+    account_created_us: int | None = None
+    is_any_out: bool | None = None
+    is_email_out: bool | None = None
+    is_push_out: bool | None = None
+    is_sms_out: bool | None = None
+    is_profiling_out: bool | None = None
 
 
 #: Columns of the archive that come from `Measures`, in order, beside name, origin and the envelope's times.
@@ -58,7 +85,35 @@ COLUMNS: tuple[str, ...] = (
     "channel",
     "letter",
     "is_machine",
+    "is_discounted",
+    "categories",
+    "zone",
+    "zone_trait",
+    "account_id",
+    "account_plan",
+    "account_employees",
+    "account_created_us",
+    "is_any_out",
+    "is_email_out",
+    "is_push_out",
+    "is_sms_out",
+    "is_profiling_out",
 )
+#: How the archive stores them; those not named are text.
+KINDS: Mapping[str, Literal["int64", "int32", "bool"]] = {
+    "value_minor": "int64",
+    "price_minor": "int64",
+    "quantity": "int32",
+    "account_employees": "int64",
+    "account_created_us": "int64",
+    "is_machine": "bool",
+    "is_discounted": "bool",
+    "is_any_out": "bool",
+    "is_email_out": "bool",
+    "is_push_out": "bool",
+    "is_sms_out": "bool",
+    "is_profiling_out": "bool",
+}
 
 
 def to_minor(amount: Any) -> int | None:
@@ -77,6 +132,16 @@ def extract(event: Event) -> Measures:
     since = event.event_at - EPOCH
     us = since.days * _US_PER_DAY + since.seconds * 1_000_000 + since.microseconds
     measures = Measures(event.name, event.origin.value, us)
+    if event.context and is_zone(zone := event.context.get("timezone")):
+        measures.zone = zone
+    if event.name in _SPEAKING:
+        for channel, is_in in stated(event).items():
+            if channel in _CHANNELS:
+                setattr(measures, _CHANNELS[channel], not is_in)
+    if event.traits:
+        _from_traits(measures, event)
+    elif event.kind is EventKind.GROUP:
+        measures.account_id = _label(event.group_id)
     properties = event.properties
     if not properties:
         return measures
@@ -95,6 +160,11 @@ def extract(event: Event) -> Measures:
         measures.price_minor = _price(get("price"))
         measures.quantity = _quantity(get("quantity"))
     measures.category = _label(get("category"))
+    measures.categories = (
+        _categories(measures.category, get("products")) if "products" in properties else (measures.category)
+    )
+    if "discount" in properties or "coupon" in properties:
+        measures.is_discounted = (to_minor(get("discount")) or 0) > 0 or _label(get("coupon")) is not None or None
     measures.cart_id = _label(get("cart_id"))
     measures.order_id = _label(get("order_id"))
     measures.campaign = _label(get("campaign"))
@@ -102,6 +172,46 @@ def extract(event: Event) -> Measures:
     measures.letter = _label(get("email_id")) or _label(get("message_id"))
     measures.is_machine = get("is_machine") is True
     return measures
+
+
+def _from_traits(measures: Measures, event: Event) -> None:
+    """What `identify` says of the zone, what `group` says of the account."""
+    get = event.traits.get
+    if event.kind is EventKind.IDENTIFY:
+        if is_zone(zone := get("timezone")):
+            measures.zone_trait = zone
+    elif event.kind is EventKind.GROUP:
+        measures.account_id = _label(event.group_id)
+        measures.account_plan = _label(get("plan"))
+        measures.account_employees = _whole(get("employees"))
+        created = get("createdAt")
+        measures.account_created_us = _instant_us(get("created_at") if created is None else created)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number from 0 to MAX_QUANTITY, also as text."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value[:9])
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_QUANTITY else None
+
+
+def _instant_us(value: Any) -> int | None:
+    """Microseconds since 1970 of an ISO instant, from 1970 on."""
+    try:
+        us = to_us(parse_instant(value)) if isinstance(value, str) and len(value) <= 40 else -1
+    except (ValueError, OverflowError):
+        return None
+    return us if us >= 0 else None
+
+
+def _categories(own: str | None, products: Any) -> str | None:
+    """The category of an event and of its products, in order of text."""
+    found = {own} if own else set()
+    if isinstance(products, list | tuple):
+        for line in products[:MAX_LINES]:
+            if isinstance(line, Mapping) and (category := _label(line.get("category"))):
+                found.add(category)
+    return SEPARATOR.join(sorted(found)) or None
 
 
 def _label(value: Any) -> str | None:

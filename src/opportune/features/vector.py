@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opportune.domain.decisions import Value
-from opportune.features.catalog import BY_NAME
+from opportune.features.catalog import BY_NAME, Feature
 
 Matrix = NDArray[np.float64]
 
@@ -15,17 +15,20 @@ Matrix = NDArray[np.float64]
 def columns(names: Sequence[str]) -> list[str]:
     """One name per column: a vector feature of size n gives `name_0` .. `name_(n-1)`.
 
-    Raises KeyError for a name the catalogue does not have.
+    Raises KeyError for a name the catalogue does not have, ValueError for a text.
     """
     wide: list[str] = []
     for name in names:
-        feature = BY_NAME[name]
+        feature = _numeric(name)
         wide += [name] if feature.dtype != "vector" else [f"{name}_{i}" for i in range(feature.size)]
     return wide
 
 
 def build(values: Mapping[str, Value], names: Sequence[str]) -> Matrix:
-    """One customer: 1-d float64, in the order of `columns(names)`. Raises KeyError for a name not in `values`."""
+    """One customer: 1-d float64, in the order of `columns(names)`.
+
+    Raises KeyError for a name not in `values`, ValueError for a text.
+    """
     row: list[float] = []
     for name in names:
         value = values[name]
@@ -33,8 +36,10 @@ def build(values: Mapping[str, Value], names: Sequence[str]) -> Matrix:
             row += [np.nan] * BY_NAME[name].size
         elif isinstance(value, tuple | list):
             row += value
+        elif isinstance(value, str):
+            raise ValueError(f"{name} is a text: no model can read it")
         else:
-            row.append(value)  # type: ignore[arg-type]  # text features are refused by numpy below
+            row.append(value)
     return np.array(row, dtype=np.float64)
 
 
@@ -48,7 +53,7 @@ def frame_to_matrix(frame: Any, names: Sequence[str]) -> Matrix:
     """A pandas frame with one column per feature (vectors as sequences): 2-d float64, rows in the frame's order."""
     parts: list[Matrix] = []
     for name in names:
-        feature = BY_NAME[name]
+        feature = _numeric(name)
         series = frame[name]
         if feature.dtype == "vector":
             blank = [np.nan] * feature.size
@@ -57,3 +62,10 @@ def frame_to_matrix(frame: Any, names: Sequence[str]) -> Matrix:
         else:
             parts.append(series.to_numpy(dtype=np.float64, na_value=np.nan).reshape(-1, 1))
     return np.hstack(parts) if parts else np.empty((len(frame), 0), dtype=np.float64)
+
+
+def _numeric(name: str) -> Feature:
+    feature = BY_NAME[name]
+    if feature.dtype == "text":
+        raise ValueError(f"{name} is a text: no model can read it")
+    return feature

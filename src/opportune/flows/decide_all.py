@@ -14,7 +14,7 @@ from opportune.domain.decisions import Ask, Decision, Value
 from opportune.domain.events import Event
 from opportune.domain.instants import parse_instant, to_us
 from opportune.domain.messages import Deliver
-from opportune.features.catalog import FEATURES
+from opportune.flows.backfill import values_of
 from opportune.flows.decide import case_of, decide, readings_from, tell_hours
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import Past, as_booked_then, past_of
@@ -117,26 +117,7 @@ def features_then(
     """Finished offline features as of `at`, by customer id, in order."""
     if not ids:
         return {}
-    import pandas as pd
-
-    frame = offline.as_of(pd.DataFrame({"customer_id": list(ids), "at": [at] * len(ids)}), tail, claims)
-    columns = {f.name: frame[f.name].tolist() for f in FEATURES}
-    return {
-        customer_id: {name: _plain(column[i]) for name, column in columns.items()}
-        for i, customer_id in enumerate(frame["customer_id"].tolist())
-    }
-
-
-def _plain(value: Any) -> Value:
-    """A frame's cell as a feature value: NaN and NA are null, arrays are tuples."""
-    if value is None:
-        return None
-    if isinstance(value, (list, tuple)) or hasattr(value, "tolist"):
-        return tuple(float(v) for v in value)
-    if value != value:
-        return None
-    plain: Value = value
-    return plain
+    return dict(zip(ids, values_of([(c, at) for c in ids], offline, tail, claims), strict=True))
 
 
 def row_of(decision: Decision, desk: Desk) -> dict[str, Any]:

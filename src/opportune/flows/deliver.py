@@ -10,6 +10,7 @@ from opportune.decision.handoff import recheck
 from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import Reason
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
+from opportune.flows.consent import changed_event
 from opportune.flows.desk import horizon_start
 from opportune.flows.sent import append_own, commit_sent, own_event
 from opportune.playbook.load import Playbook
@@ -170,20 +171,22 @@ def record_outcome(
         ]
     )
     if send.channel == "email" and kind in EMAIL_EVENTS:
-        append_own([own_event(outcome_id, EMAIL_EVENTS[kind], send, at, now)], [send.customer_id], now, uow)
+        told = own_event(outcome_id, EMAIL_EVENTS[kind], send, at, now)
+        if reason == "soft":  # read by features as it is here: a passing bounce closes nothing
+            told = replace(told, properties={**told.properties, "bounce_type": "soft"})
+        append_own([told], [send.customer_id], now, uow)
     if kind in SUPPRESSING and reason != "soft":
-        uow.consents.add(
-            [
-                Consent(
-                    consent_id=outcome_id,
-                    customer_id=send.customer_id,
-                    channel=send.channel,
-                    topic="*",
-                    state=ConsentState.OUT,
-                    at=at,
-                    source=SUPPRESSING[kind],
-                    recorded_at=now,
-                    proof={"message_id": send.message_id, "reason": reason},
-                )
-            ]
+        line = Consent(
+            consent_id=outcome_id,
+            customer_id=send.customer_id,
+            channel=send.channel,
+            topic="*",
+            state=ConsentState.OUT,
+            at=at,
+            source=SUPPRESSING[kind],
+            recorded_at=now,
+            proof={"message_id": send.message_id, "reason": reason},
         )
+        uow.consents.add([line])
+        if send.channel != "email":  # of e-mail the outcome itself is in the log
+            append_own([changed_event(line, now)], [send.customer_id], now, uow)

@@ -13,12 +13,13 @@ from opportune.domain.customers import Customer
 from opportune.domain.decisions import Reason
 from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Send, SendState
+from opportune.domain.statements import is_outcome
 from opportune.domain.states import StateRow
 from opportune.domain.timers import TimerFate
 from opportune.features import state as feature_state
 from opportune.flows import arm
 from opportune.flows.agree import agree
-from opportune.flows.hear import is_outcome, message_named, outcomes_of
+from opportune.flows.hear import message_named, outcomes_of
 from opportune.flows.merge import Belonging, Merged, belonging, merge
 from opportune.flows.rearm import Joined, rearm
 from opportune.flows.states import unpack_readable

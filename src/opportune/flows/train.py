@@ -6,6 +6,7 @@ from datetime import datetime
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
 from opportune.domain.instants import format_instant
+from opportune.features.catalog import BY_NAME
 from opportune.flows.publish import EVENTS_CURSOR
 from opportune.flows.register import TrainReport, barred, pages, register, rival_of, why_not_promoted
 from opportune.flows.train_hours import train_hours
@@ -52,7 +53,9 @@ def train(
     if labels and first_at is not None:
         report(f"computing features of {len(labels)} rows at {len({row.at for row in labels})} cut-offs")
         try:
-            frame = offline.training_set(dataset.as_frame(labels), tail, claims)
+            theirs = rival.manifest.get("features", ()) if rival else ()
+            names = dict.fromkeys((*spec.columns, *(n for n in theirs if n in BY_NAME)))
+            frame = offline.training_set(dataset.as_frame(labels), tail, claims, tuple(names))
             data = dataset.assemble(labels, frame, spec, first_at)
         except (RuntimeError, ValueError, KeyError) as problem:
             return TrainReport(name=name, verdict="failed", as_of=knowledge_at, reasons=[f"no training set: {problem}"])

@@ -115,7 +115,7 @@ def _assemble(
     keys = sorted({(cohort, letter.customer_id) for letter, cohort in placed})
     number = {key: i for i, key in enumerate(keys)}
     rows = [LabelRow(customer_id=c, at=cuts[cohort], is_reached=False) for cohort, c in keys]
-    frame: Any = offline.training_set(dataset.as_frame(rows), tail, claims)
+    frame: Any = offline.training_set(dataset.as_frame(rows), tail, claims, spec.features)
     if len(frame) != len(rows):
         raise RuntimeError(f"{len(rows)} rows were asked for, {len(frame)} came back")
     by_utc = columns_of(frame, spec.features)

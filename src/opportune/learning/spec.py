@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from opportune.features.catalog import BY_NAME, NUMERIC
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -122,6 +124,8 @@ class ModelSpec(Block):
     def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) != len(names):
             raise ValueError("a feature is named twice")
+        if texts := [name for name in names if name in BY_NAME and name not in NUMERIC]:
+            raise ValueError(f"{', '.join(texts)}: a model cannot read texts, only numbers and vectors")
         return names
 
     @cached_property

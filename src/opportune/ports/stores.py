@@ -67,11 +67,26 @@ class Archive(Protocol):
 class OfflineFeatures(Protocol):
     """Point-in-time features. Frames are pandas; `customer_id` str and `at` aware UTC identify a row."""
 
-    def as_of(self, rows: Any, tail: Sequence[tuple[Event, str]], claims: Sequence[Claim]) -> Any:
-        """The rows plus one column per catalogue feature, same order, from archive plus ledger tail, by our own SQL."""
+    def as_of(
+        self,
+        rows: Any,
+        tail: Sequence[tuple[Event, str]],
+        claims: Sequence[Claim],
+        names: Sequence[str] | None = None,
+    ) -> Any:
+        """The rows plus one column per catalogue feature, same order, from archive plus ledger tail, by our own SQL.
+
+        `names` null: every feature; else these, which is cheaper. Raises KeyError for a name the catalogue lacks.
+        """
         ...
 
-    def training_set(self, rows: Any, tail: Sequence[tuple[Event, str]], claims: Sequence[Claim]) -> Any:
+    def training_set(
+        self,
+        rows: Any,
+        tail: Sequence[tuple[Event, str]],
+        claims: Sequence[Claim],
+        names: Sequence[str] | None = None,
+    ) -> Any:
         """As `as_of`, but written to the Feast offline source and looked up through get_historical_features.
 
         Raises RuntimeError when a row is lost on the way.

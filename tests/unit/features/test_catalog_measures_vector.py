@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from tests.unit.features.naive import NOON, event
 
+from opportune.domain.events import Origin
 from opportune.features import vector
-from opportune.features.catalog import FEATURES, NAMES, TAPS, Stat, definition_hash
+from opportune.features.catalog import FEATURES, NAMES, NUMERIC, TAP_NAMES, TAPS, Stat, definition_hash
+from opportune.features.declare import OF_OPS
 from opportune.features.measures import extract, to_minor
-from opportune.features.sql import features_sql
+from opportune.features.sql import HISTOGRAMS, features_sql
 from opportune.features.state import empty, finalise, rebuild
 
 
@@ -23,13 +25,18 @@ def test_every_feature_is_declared_in_full_and_named_by_the_rule() -> None:
         assert feature.owner, feature.name
         assert feature.null_meaning, feature.name
         assert feature.description, feature.name
-        assert feature.tap in {tap.name for tap in TAPS}
+        assert (feature.tap in TAP_NAMES) != bool(feature.inputs), feature.name
+        assert set(feature.inputs) <= set(NAMES[: NAMES.index(feature.name)]), "inputs are declared before"
+        keeps = next((tap.keeps for tap in TAPS if tap.name == feature.tap), None)
+        if feature.stat in OF_OPS:
+            assert keeps, feature.name
+            assert feature.window == keeps.window or feature.stat is Stat.SESSIONS, feature.name
         if feature.stat is Stat.DAYS:
             assert re.fullmatch(r"[a-z_]+_days_n_\d+d", feature.name)
             assert feature.window
             assert feature.window.days <= 90
         if feature.stat is Stat.COUNT:
-            assert re.fullmatch(r"[a-z_]+_n_(\d+d|all)", feature.name)
+            assert re.fullmatch(r"[a-z_]+_n_(\d+[dh]|all)", feature.name)
         if feature.stat is Stat.SUM:
             assert next(t for t in TAPS if t.name == feature.tap).value
 
@@ -41,8 +48,10 @@ def test_the_definition_hash_is_stable_within_a_version() -> None:
 
 
 def test_the_sql_names_every_feature() -> None:
-    """One column per catalogue feature comes out of the generated SQL."""
-    assert all(f"AS {name}" in features_sql() for name in NAMES)
+    """One column per catalogue feature comes out of the generated SQL; of a histogram two lists to smooth."""
+    for name in NAMES:
+        columns = (f"{name}_slots", f"{name}_weights") if name in HISTOGRAMS else (name,)
+        assert all(f"AS {column}" in features_sql() for column in columns)
 
 
 @pytest.mark.parametrize(
@@ -73,17 +82,50 @@ def test_dataset_and_decision_build_the_same_vector() -> None:
     """build, build_many and frame_to_matrix agree, column by column; null is NaN."""
     log = [event("m", "Order Completed", NOON, revenue=5), event("n", "Page Viewed", NOON)]
     many = [finalise(rebuild(log), NOON), finalise(empty(), NOON)]
-    matrix = vector.build_many(many, NAMES)
-    frame = pd.DataFrame({name: [values[name] for values in many] for name in NAMES})
-    assert matrix.shape == (2, len(vector.columns(NAMES)))
+    matrix = vector.build_many(many, NUMERIC)
+    frame = pd.DataFrame({name: [values[name] for values in many] for name in NUMERIC})
+    assert matrix.shape == (2, len(vector.columns(NUMERIC)))
     assert matrix.dtype == np.float64
-    np.testing.assert_array_equal(matrix, vector.frame_to_matrix(frame, NAMES))
-    np.testing.assert_array_equal(matrix[0], vector.build(many[0], NAMES))
-    assert np.isnan(matrix[1, vector.columns(NAMES).index("last_order_age_days")])
-    assert vector.build_many([], NAMES).shape == (0, matrix.shape[1])
+    np.testing.assert_array_equal(matrix, vector.frame_to_matrix(frame, NUMERIC))
+    np.testing.assert_array_equal(matrix[0], vector.build(many[0], NUMERIC))
+    assert np.isnan(matrix[1, vector.columns(NUMERIC).index("last_order_age_days")])
+    assert vector.build_many([], NUMERIC).shape == (0, matrix.shape[1])
 
 
 def test_a_name_the_catalogue_does_not_have_is_refused() -> None:
     """A model of another catalogue never gets silent NaNs."""
     with pytest.raises(KeyError):
         vector.build({"orders_n_30d": 1}, ["orders_n_31d"])
+
+
+def test_a_text_is_refused_as_a_models_input() -> None:
+    """A text feature in a vector is an error that names it, never a NaN."""
+    values = finalise(rebuild([event("m", "Product Viewed", NOON, category="a")]), NOON)
+    assert values["seen_category_top_90d"] == "a"
+    with pytest.raises(ValueError, match="seen_category_top_90d is a text"):
+        vector.build(values, ["seen_category_top_90d"])
+    with pytest.raises(ValueError, match="zone is a text"):
+        vector.columns(["zone"])
+    with pytest.raises(ValueError, match="zone is a text"):
+        vector.frame_to_matrix(pd.DataFrame({"zone": ["UTC"]}), ["zone"])
+
+
+def test_what_an_event_says_of_zone_account_discount_and_consent_is_measured() -> None:
+    """Zones that exist, the account of a group call, discounts and coupons, what opens or closes a channel."""
+    identified = event("m", "Identified", NOON, traits={"timezone": "Asia/Tokyo"}, context={"timezone": "Nowhere/X"})
+    assert (extract(identified).zone_trait, extract(identified).zone) == ("Asia/Tokyo", None)
+    traits = {"plan": "pro", "employees": "40", "createdAt": "1970-01-02"}
+    call = extract(event("m", "Grouped", NOON, group="g1", traits=traits))
+    told = (call.account_id, call.account_plan, call.account_employees, call.account_created_us)
+    assert told == ("g1", "pro", 40, 86_400_000_000)
+    assert extract(event("m", "Grouped", NOON, group="g1")).account_id == "g1"
+    assert extract(event("m", "Order Completed", NOON, discount=1)).is_discounted
+    assert extract(event("m", "Order Completed", NOON, discount=0, coupon="")).is_discounted is None
+    order = event("m", "Order Completed", NOON, products=[{"category": "b"}, {"category": "a"}, {"category": "b"}, 7])
+    assert extract(order).categories == "a\x1fb"
+    left = extract(event("m", "Unsubscribed", NOON, channel="sms"))
+    assert (left.is_sms_out, left.is_email_out, left.is_any_out) == (True, None, None)
+    assert extract(event("m", "Email Bounced", NOON, bounce_type="soft")).is_email_out is None
+    back = {"channel": "email", "topic": "*", "state": "in"}
+    assert extract(event("m", "Consent Changed", NOON, **back)).is_email_out is False
+    assert extract(event("m", "Consent Changed", NOON, origin=Origin.LIVE, **back)).is_email_out is None

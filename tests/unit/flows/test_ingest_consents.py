@@ -9,6 +9,8 @@ from tests.unit.flows.ingesting import Shop, event, identify
 from opportune.decision.consent import Standing
 from opportune.domain.customers import Consent, ConsentState
 from opportune.domain.events import Event
+from opportune.features.state import finalise, pack, rebuild
+from opportune.flows.consent import put
 from opportune.playbook.schema import ConsentPolicy
 
 OUT = ConsentPolicy()
@@ -99,3 +101,25 @@ def test_an_unsubscribe_is_from_the_channel_it_names() -> None:
     assert may(shop, "email")
     assert not may(shop, "push")
     assert [c.state for c in lines(shop) if c.channel == "push"] == [ConsentState.IN, ConsentState.OUT]
+
+
+def test_consent_by_the_api_is_an_event_of_the_log_and_so_a_feature() -> None:
+    """The consent call leaves `Consent Changed` in the customer's log; replaying the log gives the same features."""
+    shop = Shop()
+    shop.take(identify(1, "c1"))
+    for state in ("out", "out"):
+        put(
+            customer_id="c1", channel="sms", topic="*", state=state, source="form", at=shop.now(),
+            ledger=shop.ledger, clock=shop,
+        )  # fmt: skip
+    put(
+        customer_id="c1", channel="email", topic="news", state="out", source="form", at=None,
+        ledger=shop.ledger, clock=shop,
+    )  # fmt: skip
+    with shop.ledger.read() as uow:
+        log, row = uow.events.of(["c1"])["c1"], uow.states.get(["c1"])["c1"]
+    assert [e.name for e in log].count("Consent Changed") == 2  # the same words twice are one
+    assert pack(rebuild(log)) == row.state
+    values = finalise(rebuild(log), shop.now())
+    assert (values["is_sms_out"], values["is_email_out"], values["is_push_out"]) == (True, False, False)
+    assert values["last_active_age_days"] is not None

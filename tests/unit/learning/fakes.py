@@ -75,14 +75,20 @@ class PlainOffline:
         for e in events:
             self._events.setdefault(customer_id_of(e.id_key), []).append(e)
 
-    def as_of(self, rows: Any, tail: Sequence[tuple[Event, str]], claims: Sequence[Claim]) -> Any:
+    def as_of(
+        self,
+        rows: Any,
+        tail: Sequence[tuple[Event, str]],
+        claims: Sequence[Claim],
+        names: Sequence[str] | None = None,
+    ) -> Any:
         import pandas as pd
 
         values = []
         for customer_id, at in zip(rows["customer_id"], rows["at"], strict=True):
             now = at.to_pydatetime()
             seen = [e for e in self._events.get(customer_id, []) if e.event_at <= now and e.known_at <= now]
-            values.append(state.finalise(state.rebuild(seen), now))
+            values.append(state.finalise(state.rebuild(seen), now, names))
         return pd.concat([rows, pd.DataFrame(values, index=rows.index)], axis=1)
 
     training_set = as_of

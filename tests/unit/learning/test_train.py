@@ -187,8 +187,8 @@ def test_a_lost_training_row_fails_the_run(events: list[Event]) -> None:
     """A frame with fewer rows than asked for is never trained on."""
 
     class Losing(PlainOffline):
-        def training_set(self, rows, tail, claims):  # type: ignore[no-untyped-def]
-            return self.as_of(rows.head(3), tail, claims)
+        def training_set(self, rows, tail, claims, names=None):  # type: ignore[no-untyped-def]
+            return self.as_of(rows.head(3), tail, claims, names)
 
     runlog = MemoryRunLog()
     report = train(
