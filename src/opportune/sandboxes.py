@@ -40,7 +40,7 @@ from opportune.flows.profile import profile
 from opportune.flows.project import project
 from opportune.flows.scoring import Scorer
 from opportune.playbook.load import Playbook, load, load_files
-from opportune.playbook.schema import parse_duration
+from opportune.playbook.values import parse_duration
 from opportune.ports import ModelFiles
 
 #: Where the clock of a sandbox stands at first: a Monday, noon UTC.

@@ -16,7 +16,7 @@ from opportune.domain.events import Event, Origin
 from opportune.domain.messages import Send
 from opportune.domain.timers import Timer
 from opportune.playbook.load import Playbook
-from opportune.playbook.schema import On, Trigger
+from opportune.playbook.triggers import On, Trigger
 
 MAX_KEY = 200
 MAX_PAYLOAD_BYTES = 8 * 1024
@@ -62,13 +62,15 @@ def touch(customer: Customer, events: Iterable[Event], playbook: Playbook) -> To
         }
         for rule in starting:
             trigger = playbook.spec.triggers[rule]
-            on = trigger.on
-            if on is None or not _is_open(trigger, event.event_at) or not playbook.holds(on.when, env):
+            if not _is_open(trigger, event.event_at):
                 continue
-            at = (rule, key_of(event, on.key) or "")
-            before = touched.starts.get(at)
-            if before is None or _order(before) < _order(event):
-                touched.starts[at] = event
+            for on in trigger.on:
+                if on.event != event.name or not playbook.holds(on.when, env):
+                    continue
+                at = (rule, key_of(event, on.key) or "")
+                before = touched.starts.get(at)
+                if before is None or _order(before) < _order(event):
+                    touched.starts[at] = event
         for rule in stopping:
             trigger = playbook.spec.triggers[rule]
             for on in trigger.unless:
@@ -120,12 +122,12 @@ def plan(
 def started_at(send: Send, events: Iterable[Event], playbook: Playbook) -> datetime:
     """When the instance behind a reserved send began: its newest start known when it was reserved, else the year 1."""
     trigger = playbook.spec.triggers.get(send.trigger)
-    if trigger is None or trigger.on is None:
+    if trigger is None:
         return NEVER
-    on = trigger.on
     starts = (
         e.event_at
         for e in events
+        for on in trigger.on
         if e.name == on.event and e.event_at <= send.reserved_at and (key_of(e, on.key) or "") == send.trigger_key
     )
     return max(starts, default=NEVER)
@@ -164,7 +166,7 @@ def key_of(event: Event, path: str | None) -> str | None:
 
 def stop_key(event: Event, on: On, trigger: Trigger) -> str | None:
     """Which instance a stop stops: null, all of the customer's, when the event does not carry the key."""
-    path = on.key or (trigger.on.key if trigger.on else None)
+    path = on.key or next((start.key for start in trigger.on if start.key), None)
     return key_of(event, path) if path is not None else None
 
 

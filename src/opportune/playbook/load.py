@@ -18,6 +18,7 @@ from opportune.playbook.problems import PlaybookInvalid, Problem
 from opportune.playbook.references import NAMED, conditions_of, errors_in, errors_in_texts, warnings_in
 from opportune.playbook.schema import PlaybookSpec
 from opportune.playbook.shape import fit
+from opportune.playbook.triggers import STARTED
 
 __all__ = ["DEFAULT", "Playbook", "PlaybookInvalid", "Problem", "from_source", "known_names", "load", "load_files"]
 
@@ -62,7 +63,7 @@ class Playbook:
         return set((self._conditions.get(text) or compile_condition(text)).reads)
 
     def starting(self, event_name: str) -> tuple[str, ...]:
-        """Triggers whose `on.event` this is, sorted."""
+        """Triggers that one event starts, and this is it, sorted."""
         return self._starting.get(event_name, ())
 
     def stopping(self, event_name: str) -> tuple[str, ...]:
@@ -120,7 +121,7 @@ def _ready(source: bytes, warnings: tuple[Problem, ...]) -> Playbook:
         source=source,
         warnings=warnings,
         _conditions=MappingProxyType(conditions),
-        _starting=_index((t.on.event, name) for name, t in triggers if t.on is not None),
+        _starting=_index((on.event, name) for name, t in triggers if t.kind in STARTED for on in t.on),
         _stopping=_index((on.event, name) for name, t in triggers for on in t.unless),
         _campaigns=_index((campaign.trigger, name) for name, campaign in sorted(spec.campaigns.items())),
     )
