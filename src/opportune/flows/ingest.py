@@ -17,9 +17,13 @@ from opportune.domain.states import StateRow
 from opportune.domain.timers import TimerFate
 from opportune.features import state as feature_state
 from opportune.flows import arm
+from opportune.flows.complete import complete, counting
 from opportune.flows.hear import consents_of, is_heard, message_named, outcomes_of
+from opportune.flows.hear_levels import hear_levels
 from opportune.flows.merge import Merged, belonging, merge
+from opportune.flows.plan_ahead import plan_ahead, rules_touched
 from opportune.flows.states import unpack_readable
+from opportune.flows.watch import newcomers, notes_of
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
 
@@ -124,7 +128,10 @@ def _write(
     uow.states.put(_next_states(changed, rows, new, joined, merged, uow, now))
     _hear(new, joined, uow, now)
     _arm(new, joined, people, after, uow, playbook, now, report)
-    uow.outbox.put([OutboxItem(topic="project", key=c, available_at=now) for c in [*changed, *sorted(merged.gone)]])
+    _look_ahead(new, joined, people, after, uow, playbook, now, report)
+    notes = notes_of(new, joined, changed, playbook, now)
+    gone = sorted(merged.gone)
+    uow.outbox.put([*notes, *(OutboxItem(topic="project", key=c, available_at=now) for c in [*changed, *gone])])
     report.merged.update(merged.gone)
     report.changed.update(changed)
     return len(new_ids)
@@ -212,12 +219,15 @@ def _arm(
         mine = touched.setdefault(customer_id, arm.Touched())
         mine.stops.update(arm.touch(after[customer_id], events, playbook).stops)
     touched = {c: t for c, t in touched.items() if t.starts or t.stops}
+    asked = counting(new, playbook)
+    pending = uow.timers.of({*touched, *asked}) if touched or asked else {}
+    if asked:
+        complete(asked, touched, pending, after, uow, playbook)
     if not touched:
         return
     starting = {c: t for c, t in touched.items() if t.starts}
-    pending = uow.timers.of(touched)
     fired = uow.timers.fired(starting, arm.look_back(starting.values(), playbook, now)) if starting else {}
-    histories = _late_histories(starting, joined, before, uow)
+    histories = _late_histories(starting, joined, before, uow, playbook)
     to_set, to_cancel = [], []
     for customer_id, mine in sorted(touched.items()):
         history = arm.touch(after[customer_id], histories.get(customer_id, ()), playbook)
@@ -234,11 +244,31 @@ def _arm(
     report.n_released += _release({c: t for c, t in touched.items() if t.stops}, uow, playbook, now)
 
 
+def _look_ahead(
+    new: Mapping[str, Sequence[Event]],
+    joined: Mapping[str, Sequence[Event]],
+    before: Mapping[str, Customer],
+    after: Mapping[str, Customer],
+    uow: UnitOfWork,
+    playbook: Playbook,
+    now: datetime,
+    report: IngestReport,
+) -> None:
+    """Triggers that wait for a day or watch a value. Reads and writes nothing when the playbook has none of them."""
+    planned = plan_ahead(rules_touched(new, joined, before, after, playbook), after, uow, playbook, now)
+    if first := newcomers(new, {*before, *joined}, playbook, now):
+        uow.watches.put(first)
+    stated = hear_levels(new, after, uow, playbook, now)
+    report.n_armed += len(planned.arm) + len(stated)
+    report.n_cancelled += len(planned.cancel)
+
+
 def _late_histories(
     starting: Mapping[str, arm.Touched],
     joined: Mapping[str, Sequence[Event]],
     before: Mapping[str, Customer],
     uow: UnitOfWork,
+    playbook: Playbook,
 ) -> Mapping[str, Sequence[Event]]:
     """Stored events of those for whom a start came late: something stored may already have stopped it."""
     late = [
@@ -246,7 +276,7 @@ def _late_histories(
         for c, t in starting.items()
         if c not in joined
         and (seen := before[c].last_seen_at if c in before else None) is not None
-        and any(seen >= event.event_at for event in t.starts.values())
+        and any(seen >= e.event_at for (rule, _), e in t.starts.items() if playbook.spec.triggers[rule].unless)
     ]
     return {**joined, **(uow.events.of(late) if late else {})}
 
