@@ -67,9 +67,9 @@ def review(desk: Desk, limit: int = 200) -> int:
         return 0
     with desk.ledger.begin() as uow:
         notes = {topic: uow.outbox.claim(topic, now, limit, now + LEASE) for topic in waiting}
-    live = {note.key for note in notes.get(REVIEW, ())}
-    settled = {note.key for note in notes.get(SETTLE, ())} - live
-    look_at(settled | live, desk, settled, [note for found in notes.values() for note in found])
+    settled = {note.key for note in notes.get(SETTLE, ())}  # both notes: what was imported must fire nothing
+    seen = settled | {note.key for note in notes.get(REVIEW, ())}
+    look_at(seen, desk, settled, [note for found in notes.values() for note in found])
     return sum(len(found) for found in notes.values())
 
 
