@@ -1,9 +1,10 @@
 """Conditions: small expressions over one customer's moment, checked when loaded and compiled to closures.
 
 Environment: `event` (the envelope's properties), `features`, `scores` (name -> probability), `traits`, `context`,
-each a mapping. A missing name is null. Never true by accident: a comparison with null, or of two kinds (number, text,
-true/false, list), is false, `!=` included; `x == null` and `x != null` ask for null. Arithmetic with null, with
-another kind or by zero gives null. Where a truth is needed, only true counts; `not` turns the rest into true.
+each a mapping; `audience.<name>` is the condition of that audience, asked in the same moment. A missing name is null.
+Never true by accident: a comparison with null, or of two kinds (number, text, true/false, list), is false, `!=`
+included; `x == null` and `x != null` ask for null. Arithmetic with null, with another kind or by zero gives null. Where
+a truth is needed, only true counts; `not` turns the rest into true.
 
 Why an own language: measured side by side, one condition of two comparisons took 0.6 us here, 8 us in a compiled CEL
 binding and 1 ms in a pure Python CEL; in CEL a missing name is an error, not null.
@@ -20,9 +21,11 @@ from opportune.playbook.kinds import ANY, LIST, NULL, NUMBER, TEXT, TRUTH, conta
 from opportune.playbook.nearest import hint
 from opportune.playbook.tree import Arithmetic, Call, Compare, Items, Literal, Logic, Node, Not, Path
 
-__all__ = ["ROOTS", "Condition", "ConditionInvalid", "Names", "compile_condition"]
+__all__ = ["AUDIENCE_ROOTS", "ROOTS", "Condition", "ConditionInvalid", "Names", "compile_condition"]
 
-ROOTS = ("event", "features", "scores", "traits", "context")
+ROOTS = ("event", "features", "scores", "traits", "context", "audience")
+#: What an audience may read: nothing that depends on the request.
+AUDIENCE_ROOTS = ("features", "traits", "scores")
 
 Env = Mapping[str, Any]
 Value = Any
@@ -71,21 +74,30 @@ class Condition:
     holds: Callable[[Env], bool]
 
 
-def compile_condition(text: str, names: Names | None = None, roots: Sequence[str] = ROOTS) -> Condition:
+def compile_condition(
+    text: str,
+    names: Names | None = None,
+    roots: Sequence[str] = ROOTS,
+    audiences: Mapping[str, str] | None = None,
+) -> Condition:
     """Parse, check, compile. `names` null: any feature and score is accepted. Raises ConditionInvalid.
 
-    `roots` are those known at the moment the condition is asked.
+    `roots` are those known at the moment the condition is asked. `audiences`: name -> condition; null: there are none.
     """
-    return _compile(text) if names is None and tuple(roots) == ROOTS else _check_and_compile(text, names, tuple(roots))
+    if names is None and tuple(roots) == ROOTS and not audiences:
+        return _compile(text)
+    return _check_and_compile(text, names, tuple(roots), audiences or {})
 
 
 @lru_cache(maxsize=4096)
 def _compile(text: str) -> Condition:
-    return _check_and_compile(text, None, ROOTS)
+    return _check_and_compile(text, None, ROOTS, {})
 
 
-def _check_and_compile(text: str, names: Names | None, roots: tuple[str, ...]) -> Condition:
-    compiler = _Compiler(names, roots)
+def _check_and_compile(
+    text: str, names: Names | None, roots: tuple[str, ...], audiences: Mapping[str, str]
+) -> Condition:
+    compiler = _Compiler(names, roots, audiences)
     holds = compiler.truth(parse(text))
     if compiler.problems:
         raise ConditionInvalid(text, sorted(compiler.problems))
@@ -95,8 +107,9 @@ def _check_and_compile(text: str, names: Names | None, roots: tuple[str, ...]) -
 class _Compiler:
     """Walks the tree once: collects problems and names, gives each node its kind and its closure."""
 
-    def __init__(self, names: Names | None, roots: tuple[str, ...]) -> None:
+    def __init__(self, names: Names | None, roots: tuple[str, ...], audiences: Mapping[str, str]) -> None:
         self.names = names
+        self.audiences = audiences
         self.roots = roots
         self.problems: list[tuple[int, str]] = []
         self.reads: set[str] = set()
@@ -154,8 +167,22 @@ class _Compiler:
                 node,
                 f"`event` already is the event's properties: write `event.{'.'.join(map(str, rest[1:])) or '<name>'}`",
             )
+        elif root == "audience":
+            return TRUTH, self.audience(node, str(rest[0]), len(rest) > 1)
         self.reads.add(node.dotted)
         return self.kind_of_path(node), _reader(node.keys)
+
+    def audience(self, node: Path, name: str, is_deeper: bool) -> _Ask:
+        """The condition of an audience in the place of its name. What is wrong inside it is said where it stands."""
+        if name not in self.audiences or is_deeper:
+            self.fault(node, f"unknown audience `{node.dotted[9:]}`" + hint(name, self.audiences))
+            return lambda env: False
+        try:
+            inner = _check_and_compile(self.audiences[name], None, AUDIENCE_ROOTS, {})
+        except ConditionInvalid:
+            return lambda env: False
+        self.reads |= inner.reads
+        return inner.holds
 
     def kind_of_path(self, node: Path) -> str:
         root, *rest = node.keys

@@ -110,7 +110,9 @@ def _ready(source: bytes, warnings: tuple[Problem, ...]) -> Playbook:
     """Built from the canonical source always, so that a loaded and a stored playbook cannot differ, order included."""
     try:
         spec = PlaybookSpec.model_validate(orjson.loads(source))
-        conditions = {text: compile_condition(text, None, roots) for _, text, roots in conditions_of(spec)}
+        conditions = {
+            text: compile_condition(text, None, roots, spec.audiences) for _, text, roots in conditions_of(spec)
+        }
     except (ValidationError, ValueError) as error:
         raise PlaybookInvalid([Problem("stored playbook", 0, "", f"cannot be read: {error}")]) from error
     return Playbook(

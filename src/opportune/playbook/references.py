@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, get_args
 
-from opportune.playbook.conditions import ROOTS, ConditionInvalid, Names, compile_condition
+from opportune.playbook.conditions import AUDIENCE_ROOTS, ROOTS, ConditionInvalid, Names, compile_condition
 from opportune.playbook.lines import Path
 from opportune.playbook.nearest import hint
 from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
@@ -25,8 +25,6 @@ Declared = Mapping[str, Mapping[str, Any]]
 NAMED = ("goals", "topics", "caps", "audiences", "occasions", "triggers", "campaigns", "experiments")
 #: Who may take part in an experiment: nothing that depends on the request, or on the models under test.
 TAKES_PART_ROOTS = ("features", "traits")
-#: What an audience may read: nothing that depends on the request.
-AUDIENCE_ROOTS = ("features", "traits", "scores")
 
 
 def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
@@ -61,8 +59,9 @@ def contents_of(name: str, campaign: Campaign) -> Iterator[tuple[Path, str, Cont
 
 def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Found]:
     """Conditions, properties, templates that cannot work, in faulty blocks too. `names` null: not looked up."""
-    for path, text in _texts_below(raw.get("audiences"), ("audiences",)):
-        yield from _condition_faults(path, text, names, AUDIENCE_ROOTS)
+    audiences = dict(_audiences_in(raw))
+    for name, text in audiences.items():
+        yield from _condition_faults(("audiences", name), text, names, AUDIENCE_ROOTS, {})
     for section in ("goals", "triggers", "campaigns", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
             if section == "experiments" and len(path) > 3:
@@ -71,7 +70,7 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
                 roots: tuple[str, ...] = ("event",) if section == "goals" or len(path) > 3 else ROOTS
                 if section == "experiments":
                     roots = TAKES_PART_ROOTS
-                yield from _condition_faults(path, text, names, roots)
+                yield from _condition_faults(path, text, names, roots, audiences)
             elif section == "goals" and path[-1] == "value":
                 if not _PROPERTY.match(text):
                     yield path, not_a_property(text)
@@ -82,9 +81,18 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
                     yield path, f"template{f' line {line}' if len(text.splitlines()) > 1 else ''}: {message}"
 
 
-def _condition_faults(path: Path, text: str, names: Names | None, roots: tuple[str, ...]) -> Iterator[Found]:
+def _audiences_in(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    blocks = raw.get("audiences")
+    for name, text in blocks.items() if isinstance(blocks, dict) else ():
+        if isinstance(text, str):
+            yield name, text
+
+
+def _condition_faults(
+    path: Path, text: str, names: Names | None, roots: tuple[str, ...], audiences: Mapping[str, str]
+) -> Iterator[Found]:
     try:
-        compile_condition(text, names, roots)
+        compile_condition(text, names, roots, audiences)
     except ConditionInvalid as error:
         shown = text if len(text) < 100 else text[:97] + "..."
         for at, message in error.problems:

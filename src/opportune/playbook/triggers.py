@@ -286,6 +286,8 @@ def _fault_of_milestone(trigger: Trigger) -> str | None:
     is_property = (trigger.milestone or "").startswith("properties.")
     if is_property != bool(trigger.on):
         return "`on` says which event carries the value: it goes with `milestone: properties.<name>`, and only with it"
+    if any(on.key is not None for on in trigger.on):
+        return "a level is passed once per customer: leave `key` out"
     if len({isinstance(level, str) for level in trigger.levels}) > 1:
         return "`levels` are all numbers or all texts"
     if not isinstance(trigger.levels[0], str) and list(trigger.levels) != sorted(set(trigger.levels)):
