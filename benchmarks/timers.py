@@ -111,7 +111,7 @@ def people(part: Sequence[int]) -> tuple[list[Customer], list[tuple[Event, str]]
 
 def settle(ledger: Ledger, n_customers: int) -> None:
     """Store them."""
-    for part in chunks(n_customers):
+    for part in chunks(n_customers, 500):
         customers, events = people(part)
         with ledger.begin() as uow:
             uow.customers.put(customers)

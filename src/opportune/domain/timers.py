@@ -50,4 +50,4 @@ class PastTimer:
     @property
     def is_done(self) -> bool:
         """True when it was due and had its turn, whatever came of it; false when it was taken back."""
-        return self.fate not in (TimerFate.CANCELLED, TimerFate.RULE_GONE)
+        return self.fate is not TimerFate.CANCELLED

@@ -20,7 +20,8 @@ from opportune.ports import Ledger, UnitOfWork
 
 _CURSOR = "sweep"
 LEASE = timedelta(seconds=60)
-CHUNK = 500
+#: Customers locked at once: SQLite has one writer, and events want it too.
+CHUNK = 200
 _US = timedelta(microseconds=1)
 
 

@@ -95,6 +95,16 @@ def test_a_birthday_missed_while_nobody_worked_is_dropped_and_the_next_is_planne
     assert pending(desk)["bday"] == datetime(2027, 3, 10, 9, tzinfo=UTC)
 
 
+def test_an_occurrence_that_met_the_end_of_its_trigger_is_over(tmp_path: Path) -> None:
+    """Due before `ends_at`, claimed after it: dropped once, not planned again and again."""
+    text = (PLAYBOOK + CAMPAIGNS).replace("every: year}", "every: year, ends_at: 2026-03-10T09:00:01}")
+    desk = desk_of(playbook_of(tmp_path, text), clock=FixedClock(T0))
+    take(desk, identify(-1, "c1", birthday="1990-03-10"))
+    clock_of(desk).advance(datetime(2026, 3, 10, 9, 0, 2, tzinfo=UTC))
+    assert [fire(desk, "w").n_dropped for _ in range(2)] == [1, 0]
+    assert "bday" not in pending(desk)
+
+
 def test_a_sweep_goes_on_where_another_worker_stopped(tmp_path: Path) -> None:
     """Chunks of two over five customers; the second worker waits for the lease, then takes the rest."""
     desk = a_desk(tmp_path)

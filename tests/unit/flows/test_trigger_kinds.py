@@ -242,6 +242,8 @@ def test_inactivity_without_any_event_arriving(stage: Any) -> None:
     s.take(day(10), "Page Viewed")
     s.take(day(20), "Email Opened")
     s.again(first)
+    s.go(day(50))
+    s.again(replace(first, message_id="late", event_at=day(15)))  # before the firing, known after it
     s.go(day(100))
     s.take(day(100), "Order Completed")
     s.go(day(200))
