@@ -25,6 +25,14 @@ def main() -> None:
     env = {"features": {"cart_value": 50.0}, "scores": {"purchase": 0.3}, "traits": {"country": "GB"}}
     text = "features.cart_value >= {n} and scores.purchase < 0.5 and traits.country in ['GB', 'IE']"
     conditions = [compile_condition(text.format(n=n)) for n in range(100)]
+    plain = eval(  # the same conditions as a Python programmer would write them, without a word of safety
+        "lambda f, s, t: ["
+        + ", ".join(
+            f"f.get('cart_value') >= {n} and s.get('purchase') < 0.5 and t.get('country') in ('GB', 'IE')"
+            for n in range(100)
+        )
+        + "]"
+    )
     now = datetime(2026, 3, 2, 12, tzinfo=UTC)
     event = Event(
         message_id="m", kind=EventKind.TRACK, name="Product Viewed", user_id="c", anonymous_id=None, original_at=now,
@@ -33,6 +41,7 @@ def main() -> None:
     packed = pack(update(empty(), [event]))
     parts = {
         "100 conditions of three comparisons": lambda: [c.holds(env) for c in conditions],
+        "the same 100 in plain Python": lambda: plain(env["features"], env["scores"], env["traits"]),
         "one event into a packed state": lambda: pack(update(unpack(packed), [event])),
         "all features of a packed state": lambda: finalise(unpack(packed), now),
     }

@@ -39,8 +39,9 @@ from opportune.flows.lookup import stored
 from opportune.flows.profile import profile
 from opportune.flows.project import project
 from opportune.flows.scoring import Scorer
+from opportune.flows.sweep import look_round, next_look_at
 from opportune.playbook.load import Playbook, load, load_files
-from opportune.playbook.schema import parse_duration
+from opportune.playbook.values import parse_duration
 from opportune.ports import ModelFiles
 
 #: Where the clock of a sandbox stands at first: a Monday, noon UTC.
@@ -223,16 +224,18 @@ class Sandbox:
         with self._desk.ledger.read() as uow:
             timer = uow.timers.next_due()
             booked = uow.sends.due(datetime.max.replace(tzinfo=UTC), 1, Deliver.SERVICE.value)
-        waiting = [at for at in (timer, booked[0].send_at if booked else None) if at is not None]
+        look = next_look_at(self._desk.ledger, self.playbook, self.now)
+        waiting = [at for at in (look, timer, booked[0].send_at if booked else None) if at is not None]
         return min(waiting, default=None)
 
     def _settle(self) -> None:
         """Everything that is due now, until nothing is."""
         desk = self._desk
         while True:
+            looked = look_round(desk, _OWNER)
             fired = fire(desk, _OWNER)
             handed = deliver(desk.ledger, self.playbook, self, self._clock)
-            if not fired.n_claimed and not handed.n_claimed:
+            if not looked and not fired.n_claimed and not handed.n_claimed:
                 break
         while project(desk.ledger, desk.features, self._clock, _OWNER):
             continue

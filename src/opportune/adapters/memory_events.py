@@ -49,11 +49,16 @@ class MemoryEvents:
                 found[it] = [event_of(row) for row in mine]
         return found
 
-    def named(self, customer_ids: Collection[str], names: Collection[str], since: datetime) -> dict[str, list[Event]]:
-        """Events with one of these names and `event_at` >= since, ordered by (event_at, message_id)."""
-        mine = self.of(customer_ids)
-        wanted = {c: [e for e in events if e.name in names and e.event_at >= since] for c, events in mine.items()}
-        return {c: events for c, events in wanted.items() if events}
+    def named(
+        self, customer_ids: Collection[str], names: Collection[str] | None, since: datetime
+    ) -> dict[str, list[Event]]:
+        """Events with one of these names (null: any) and `event_at` >= since, ordered by (event_at, message_id)."""
+        found = {}
+        for customer_id, events in self.of(customer_ids).items():
+            mine = [e for e in events if e.event_at >= since and (names is None or e.name in names)]
+            if mine:
+                found[customer_id] = mine
+        return found
 
     def reassign(self, id_keys: Collection[str], customer_id: str) -> None:
         """Move the events owned by these keys to another customer."""

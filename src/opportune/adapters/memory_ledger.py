@@ -10,6 +10,7 @@ from opportune.adapters.memory_outbox import MemoryCursors, MemoryIdempotency, M
 from opportune.adapters.memory_people import MemoryConsents, MemoryCustomers, MemoryIdentities, MemoryStates
 from opportune.adapters.memory_sends import MemoryOutcomes, MemorySends
 from opportune.adapters.memory_timers import MemoryTimers
+from opportune.adapters.memory_watches import MemoryWatches
 from opportune.adapters.memory_work import MemoryWork, Tables
 from opportune.ports import UnitOfWork
 
@@ -55,6 +56,7 @@ class MemoryUnit:
         self.dead_letters = MemoryDeadLetters(work)
         self.states = MemoryStates(work)
         self.timers = MemoryTimers(work)
+        self.watches = MemoryWatches(work)
         self.sends = MemorySends(work)
         self.decisions = MemoryDecisions(work)
         self.playbooks = MemoryPlaybooks(work)

@@ -7,10 +7,10 @@ from heapq import nsmallest
 from opportune.adapters.memory_work import MemoryWork
 from opportune.adapters.sql_rows import TIMER, Stored, timer_of, timer_row
 from opportune.domain.instants import from_us, to_us
-from opportune.domain.timers import Timer, TimerFate
+from opportune.domain.timers import PastTimer, Timer, TimerFate
 
 Place = tuple[str, str, str]
-_DUE_AT, _SET_BY = TIMER.index("due_at"), TIMER.index("set_by")
+_DUE_AT, _SET_AT, _SET_BY = (TIMER.index(name) for name in ("due_at", "set_at", "set_by"))
 
 
 class MemoryTimers:
@@ -76,7 +76,8 @@ class MemoryTimers:
         """Move to the history. One that was restarted or left in the meantime is not touched."""
         for timer in timers:
             if self._is_there(timer):
-                line = (timer.rule, timer.key, to_us(at), fate.value)
+                row = self._work.rows("timers")[timer.rule, timer.customer_id, timer.key]
+                line = (timer.rule, timer.key, to_us(at), fate.value, row[_SET_AT], row[_SET_BY])
                 self._work.link("timer_history", timer.customer_id, [line])
                 self._drop((timer.rule, timer.customer_id, timer.key))
 
@@ -100,7 +101,22 @@ class MemoryTimers:
             lines = [line for line in history.get(it, ()) if line[3] == TimerFate.FIRED.value and line[2] >= since_us]
             if lines:
                 ordered = sorted(lines, key=lambda line: line[2])
-                found[it] = [(rule, key, from_us(us)) for rule, key, us, _ in ordered]
+                found[it] = [(rule, key, from_us(us)) for rule, key, us, *_ in ordered]
+        return found
+
+    def past(self, customer_ids: Collection[str], since: datetime) -> dict[str, list[PastTimer]]:
+        """Timers that left the hot table at or after `since`, of every fate, oldest first."""
+        history, since_us = self._work.rows("timer_history"), to_us(since)
+        found = {}
+        for it in set(customer_ids):
+            lines = sorted((line for line in history.get(it, ()) if line[2] >= since_us), key=lambda line: line[2])
+            if lines:
+                found[it] = [
+                    PastTimer(
+                        rule=rule, key=key, set_at=from_us(set_us), set_by=by, fate=TimerFate(fate), at=from_us(us)
+                    )
+                    for rule, key, us, fate, set_us, by in lines
+                ]
         return found
 
     def pending(self) -> int:

@@ -29,7 +29,8 @@ _OF = (
     .where(among(_events.customer_id, "ids"))
     .order_by(_events.customer_id, _events.event_at, _events.message_id)
 )
-_NAMED = _OF.where(among(_events.name, "names"), _events.event_at >= bindparam("since"))
+_SINCE = _OF.where(_events.event_at >= bindparam("since"))
+_NAMED = _SINCE.where(among(_events.name, "names"))
 _REASSIGN = update(tables.events).where(among(_events.id_key, "keys")).values(customer_id=bindparam("into"))
 _TAIL = select(*_EVENT_COLUMNS).order_by(_events.seq.desc()).limit(bindparam("n"))
 _TAIL_OF = _TAIL.where(among(_events.customer_id, "ids"))
@@ -99,12 +100,16 @@ class SqlEvents:
                 found.setdefault(row[1], []).append(event_of(row))
         return found
 
-    def named(self, customer_ids: Collection[str], names: Collection[str], since: datetime) -> dict[str, list[Event]]:
-        """Events with one of these names and `event_at` >= since, ordered by (event_at, message_id)."""
+    def named(
+        self, customer_ids: Collection[str], names: Collection[str] | None, since: datetime
+    ) -> dict[str, list[Event]]:
+        """Events with one of these names (null: any) and `event_at` >= since, ordered by (event_at, message_id)."""
         found: dict[str, list[Event]] = {}
-        if customer_ids and names:
-            for row in self._work.fetch(_NAMED, ids=customer_ids, names=names, since=to_us(since)):
-                found.setdefault(row[1], []).append(event_of(row))
+        if not customer_ids or (names is not None and not names):
+            return found
+        statement, which = (_SINCE, {}) if names is None else (_NAMED, {"names": names})
+        for row in self._work.fetch(statement, ids=customer_ids, since=to_us(since), **which):
+            found.setdefault(row[1], []).append(event_of(row))
         return found
 
     def reassign(self, id_keys: Collection[str], customer_id: str) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 #: The newest file in migrations/versions: a database at this revision is opened without starting alembic.
-REVISION = "0001"
+REVISION = "0002"
 VERSION_TABLE = "opportune_version"
 
 metadata = MetaData()
@@ -177,6 +177,18 @@ timers = Table(
     _text("owner", nullable=True),
     PrimaryKeyConstraint("customer_id", "rule", "key", name="pk_timers"),
     Index("ix_timers_due", "due_at"),
+)
+
+watches = Table(
+    "watches",
+    metadata,
+    _text("rule"),
+    _text("customer_id"),
+    _text("definition"),
+    _flag("is_armed"),
+    _instant("since"),
+    _text("levels"),
+    PrimaryKeyConstraint("customer_id", "rule", name="pk_watches"),
 )
 
 timer_history = Table(

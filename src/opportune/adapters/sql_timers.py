@@ -12,7 +12,7 @@ from opportune.adapters import sql_tables as tables
 from opportune.adapters.sql_rows import TIMER, timer_of, timer_row
 from opportune.adapters.sql_work import SqlWork, among
 from opportune.domain.instants import from_us, to_us
-from opportune.domain.timers import Timer, TimerFate
+from opportune.domain.timers import PastTimer, Timer, TimerFate
 
 Place = tuple[str, str, str]
 
@@ -71,6 +71,11 @@ _OF = (
 _FIRED = (
     select(_history.customer_id, _history.rule, _history.key, _history.at)
     .where(and_(among(_history.customer_id, "ids"), _history.at >= bindparam("since"), _history.fate == "fired"))
+    .order_by(_history.at, _history.seq)
+)
+_PAST = (
+    select(*(_history[name] for name in ("customer_id", "rule", "key", "set_at", "set_by", "fate", "at")))
+    .where(and_(among(_history.customer_id, "ids"), _history.at >= bindparam("since")))
     .order_by(_history.at, _history.seq)
 )
 # What is due already waits at most for its lease; what is not due has none. Each half is one look into the index.
@@ -178,6 +183,19 @@ class SqlTimers:
         if customer_ids:
             for customer_id, rule, key, at in self._work.fetch(_FIRED, ids=customer_ids, since=to_us(since)):
                 found.setdefault(customer_id, []).append((rule, key, from_us(at)))
+        return found
+
+    def past(self, customer_ids: Collection[str], since: datetime) -> dict[str, list[PastTimer]]:
+        """Timers that left the hot table at or after `since`, of every fate, oldest first."""
+        found: dict[str, list[PastTimer]] = {}
+        if customer_ids:
+            for customer_id, rule, key, set_at, set_by, fate, at in self._work.fetch(
+                _PAST, ids=customer_ids, since=to_us(since)
+            ):
+                line = PastTimer(
+                    rule=rule, key=key, set_at=from_us(set_at), set_by=set_by, fate=TimerFate(fate), at=from_us(at)
+                )
+                found.setdefault(customer_id, []).append(line)
         return found
 
     def pending(self) -> int:

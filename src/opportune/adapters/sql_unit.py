@@ -8,6 +8,7 @@ from opportune.adapters.sql_outbox import SqlCursors, SqlIdempotency, SqlOutbox
 from opportune.adapters.sql_people import SqlConsents, SqlCustomers, SqlIdentities, SqlStates
 from opportune.adapters.sql_sends import SqlOutcomes, SqlSends
 from opportune.adapters.sql_timers import SqlTimers
+from opportune.adapters.sql_watches import SqlWatches
 from opportune.adapters.sql_work import SqlWork
 
 
@@ -51,6 +52,11 @@ class SqlUnit:
     def timers(self) -> SqlTimers:
         """Firings of triggers, due now or later."""
         return SqlTimers(self._work)
+
+    @property
+    def watches(self) -> SqlWatches:
+        """Sides of crossings."""
+        return SqlWatches(self._work)
 
     @property
     def sends(self) -> SqlSends:

@@ -13,12 +13,13 @@ import click
 from opportune.cli.printing import say
 
 if TYPE_CHECKING:
+    from opportune.flows.sweep import look_round
     from opportune.flows.work import Worker
     from opportune.wiring import Installation
 
 _SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features")
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
-LANES = (("beat", "fire", "deliver"), ("project", "name models"), _SLOW)
+LANES = (("beat", "fire", "deliver"), ("look",), ("project", "name models"), _SLOW)
 
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
@@ -82,6 +83,9 @@ def worker_of(installation: "Installation") -> "Worker":
     def fired() -> int:
         return fire(i.desk, i.owner).n_claimed
 
+    def looked() -> int:
+        return look_round(i.desk, i.owner)
+
     def delivered() -> int:
         return deliver(i.ledger, i.playbook, i.courier, i.clock).n_claimed
 
@@ -91,7 +95,7 @@ def worker_of(installation: "Installation") -> "Worker":
             return duty
 
         def run() -> int:
-            if not anything_due(i.ledger, i.clock.now()):
+            if not anything_due(i.ledger, i.playbook, i.clock.now()):
                 return 0
             try:
                 with turn(i.ledger, f"{i.owner}:{threading.get_ident()}", i.wall):
@@ -126,6 +130,7 @@ def worker_of(installation: "Installation") -> "Worker":
     return Worker(
         duties={
             "fire": Duty(in_turn(fired), every_s=0.1),
+            "look": Duty(in_turn(looked), every_s=0.2),
             "deliver": Duty(in_turn(delivered), every_s=0.2),
             "project": Duty(projected, every_s=0.05),
             "archive": Duty(lambda: archive_events(i.ledger, i.archive, i.clock, i.owner), every_s=30.0),

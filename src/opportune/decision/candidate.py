@@ -7,7 +7,8 @@ from typing import NamedTuple
 from opportune.decision.caps import CapRule
 from opportune.decision.zones import QuietRule
 from opportune.domain.decisions import RankDraw, Reason, Removal, Stage
-from opportune.playbook.schema import Campaign, Content, Trigger
+from opportune.playbook.schema import Campaign, Content
+from opportune.playbook.triggers import Trigger
 
 
 @dataclass(frozen=True, slots=True)

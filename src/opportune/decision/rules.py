@@ -8,7 +8,8 @@ from opportune.decision.caps import CapRule, compile_cap
 from opportune.decision.zones import QuietRule, compile_quiet
 from opportune.domain.decisions import Ask, Case
 from opportune.playbook.load import Playbook
-from opportune.playbook.schema import Campaign, Channel, Content
+from opportune.playbook.schema import Campaign, Content
+from opportune.playbook.values import Channel
 
 #: The goal whose probability a model of another name gives.
 SCORE_OF_GOAL = {"order": "purchase"}

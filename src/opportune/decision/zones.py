@@ -67,6 +67,12 @@ def calendar_zone(customer: Customer) -> tzinfo:
     return zone_of(customer.zone) or UTC
 
 
+def local_zone(customer: Customer) -> tzinfo:
+    """The zone whose clocks tell a customer's days: their own, else the only one of their country, else UTC."""
+    places = zones_of(customer)
+    return places[0] if len(places) == 1 else UTC
+
+
 @lru_cache(maxsize=512)
 def _country_zones(country: str) -> Zones:
     """All zones of a country by ISO 3166 code or English name; none when it is not known."""

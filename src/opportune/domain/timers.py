@@ -34,3 +34,20 @@ class TimerFate(StrEnum):
     CONDITION_FALSE = "condition_false"
     EXPIRED = "expired"
     RULE_GONE = "rule_gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastTimer:
+    """A timer that has left the hot table: `set_at` and `set_by` say what had set it, `at` when it left and why."""
+
+    rule: str
+    key: str
+    set_at: datetime
+    set_by: str
+    fate: TimerFate
+    at: datetime
+
+    @property
+    def is_done(self) -> bool:
+        """True when it was due and had its turn, whatever came of it; false when it was taken back."""
+        return self.fate is not TimerFate.CANCELLED

@@ -5,8 +5,8 @@ newest event that stops it (Y). An absence timer is pending exactly when X is la
 What starts another trigger is a function of the events too; when it is due is a fact: its delay from when we knew.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,11 +17,14 @@ from opportune.domain.events import Event, Origin
 from opportune.domain.messages import Send
 from opportune.domain.timers import Timer
 from opportune.playbook.load import Playbook
-from opportune.playbook.schema import On, Trigger
+from opportune.playbook.triggers import On, Trigger
+from opportune.triggers.marks import env_of, key_of
 
-MAX_KEY = 200
 MAX_PAYLOAD_BYTES = 8 * 1024
-_NOTHING: Mapping[str, Any] = {}
+#: Inactivity without a list of its own: any event, of any name.
+_ANY = (On(event=""),)
+#: Kinds that fire when something has not happened for a while since the event that set them.
+WAITING = ("absence", "inactivity")
 #: Before anything: stands for "has not happened".
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -46,30 +49,31 @@ class Armed:
     cancel: list[tuple[str, str, str]]
 
 
-def touch(customer: Customer, events: Iterable[Event], playbook: Playbook) -> Touched:
-    """Which instances these events start (live ones only) and stop (any)."""
+def touch(
+    customer: Customer, events: Iterable[Event], playbook: Playbook, only: Collection[str] | None = None
+) -> Touched:
+    """Which instances these events start (live ones only; of inactivity imported ones too) and stop (any).
+
+    `only`: of these rules; null: of all.
+    """
     touched = Touched()
     for event in events:
-        starting = playbook.starting(event.name) if event.origin is Origin.LIVE else ()
+        starting = playbook.starting(event.name) if event.origin is not Origin.OWN else ()
         stopping = playbook.stopping(event.name)
         if not starting and not stopping:
             continue
-        env = {
-            "event": event.properties,
-            "traits": customer.traits,
-            "context": event.context,
-            "features": _NOTHING,
-            "scores": _NOTHING,
-        }
+        env = env_of(event, customer.traits)
         for rule in starting:
             trigger = playbook.spec.triggers[rule]
-            on = trigger.on
-            if on is None or not _is_open(trigger, event.event_at) or not playbook.holds(on.when, env):
+            if (only is not None and rule not in only) or not _may_start(trigger, event):
                 continue
-            at = (rule, key_of(event, on.key) or "")
-            before = touched.starts.get(at)
-            if before is None or _order(before) < _order(event):
-                touched.starts[at] = event
+            for on in trigger.on or _ANY:
+                if on.event not in (event.name, "") or not playbook.holds(on.when, env):
+                    continue
+                at = (rule, key_of(event, on.key) or "")
+                before = touched.starts.get(at)
+                if before is None or _order(before) < _order(event):
+                    touched.starts[at] = event
         for rule in stopping:
             trigger = playbook.spec.triggers[rule]
             for on in trigger.unless:
@@ -101,9 +105,13 @@ def plan(
         if before is not None and (before.set_at, before.set_by) >= _order(event):
             continue
         timer = _timer(customer_id, rule, key, event, trigger, before, now)
-        if trigger.kind == "absence":
+        if trigger.kind in WAITING:
             stopped_at = max(touched.stopped_at(rule, key), history.stopped_at(rule, key))
             if stopped_at >= event.event_at or last_fired >= event.event_at:
+                continue
+        if trigger.kind == "inactivity":
+            timer = _after_cooldown(timer, trigger, last_fired)
+            if not is_open(trigger, timer.due_at):
                 continue
         if trigger.cooldown is not None and last_fired + trigger.cooldown > timer.due_at:
             continue
@@ -121,12 +129,12 @@ def plan(
 def started_at(send: Send, events: Iterable[Event], playbook: Playbook) -> datetime:
     """When the instance behind a reserved send began: its newest start known when it was reserved, else the year 1."""
     trigger = playbook.spec.triggers.get(send.trigger)
-    if trigger is None or trigger.on is None:
+    if trigger is None:
         return NEVER
-    on = trigger.on
     starts = (
         e.event_at
         for e in events
+        for on in trigger.on
         if e.name == on.event and e.event_at <= send.reserved_at and (key_of(e, on.key) or "") == send.trigger_key
     )
     return max(starts, default=NEVER)
@@ -141,31 +149,9 @@ def look_back(touched: Iterable[Touched], playbook: Playbook, now: datetime) -> 
     return oldest
 
 
-def key_of(event: Event, path: str | None) -> str | None:
-    """The instance an event belongs to: a plain value at `properties.x`, `traits.x` or `context.x`; null when none."""
-    if path is None:
-        return None
-    root, _, rest = path.partition(".")
-    roots = {
-        "properties": event.properties,
-        "event": event.properties,
-        "traits": event.traits,
-        "context": event.context,
-    }
-    value: Any = roots.get(root)
-    if value is None:
-        value, rest = event.properties, path
-    for name in rest.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    if value is None or isinstance(value, Mapping | list | tuple):
-        return None
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text[:MAX_KEY] or None
-
-
 def stop_key(event: Event, on: On, trigger: Trigger) -> str | None:
     """Which instance a stop stops: null, all of the customer's, when the event does not carry the key."""
-    path = on.key or (trigger.on.key if trigger.on else None)
+    path = on.key or next((start.key for start in trigger.on if start.key), None)
     return key_of(event, path) if path is not None else None
 
 
@@ -187,8 +173,8 @@ def _timer(
     customer_id: str, rule: str, key: str, event: Event, trigger: Trigger, before: Timer | None, now: datetime
 ) -> Timer:
     """`set_at` is the instant of the envelope that set it: what stops are compared with."""
-    if trigger.kind == "absence":
-        due_at = event.event_at + (trigger.wait or timedelta(0))
+    if trigger.kind in WAITING:
+        due_at = event.event_at + patience(trigger)
     else:  # a repeat does not put off what is already coming
         due_at = now + trigger.delay if before is None else min(before.due_at, now + trigger.delay)
     return Timer(
@@ -205,10 +191,29 @@ def _timer(
 
 def _is_stale(event: Event, trigger: Trigger, now: datetime) -> bool:
     """True for what happened so long ago that its firing, had it come in time, would be dropped as late."""
-    return event.event_at + (trigger.wait or trigger.delay) + trigger.expires_after <= now
+    return event.event_at + patience(trigger) + trigger.expires_after <= now
 
 
-def _is_open(trigger: Trigger, at: datetime) -> bool:
+def _after_cooldown(timer: Timer, trigger: Trigger, last_fired: datetime) -> Timer:
+    """A silence that shows inside the cool-down fires at its end: no event would ask again."""
+    again_at = max(timer.due_at, last_fired + (trigger.cooldown or timedelta(0)))
+    return replace(timer, due_at=again_at, expires_at=again_at + trigger.expires_after)
+
+
+def patience(trigger: Trigger) -> timedelta:
+    """From the event to the firing."""
+    return (trigger.wait or trigger.inactive_for or timedelta(0)) + trigger.delay
+
+
+def _may_start(trigger: Trigger, event: Event) -> bool:
+    """Imported events set off nothing but the wait for the next sign of life."""
+    if trigger.kind == "inactivity":
+        return True
+    return event.origin is Origin.LIVE and is_open(trigger, event.event_at)
+
+
+def is_open(trigger: Trigger, at: datetime) -> bool:
+    """Whether an instant lies inside the trigger's days."""
     starts, ends = _aware(trigger.starts_at), _aware(trigger.ends_at)
     return (starts is None or at >= starts) and (ends is None or at < ends)
 

@@ -19,6 +19,7 @@ from opportune.features.state import State, empty, finalise, rebuild
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
+from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.states import ledger_states, unpack_readable
 from opportune.ports import OutboxItem, Unavailable, UnitOfWork
 
@@ -245,6 +246,8 @@ class _Room:
             uow.exposures.add(exposures)
         for fate in {f for _, f in self.fired}:
             uow.timers.finish([t for t, f in self.fired if f is fate], fate, self.now)
+        playbook = self.desk.playbook
+        plan_ahead(rules_following((t for t, _ in self.fired), playbook), self.customers, uow, playbook, self.now)
 
 
 def decide_as_of(ask: Ask, desk: Desk) -> Decision:

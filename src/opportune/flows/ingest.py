@@ -10,26 +10,21 @@ from datetime import datetime, timedelta
 
 from opportune.domain import traits as trait_fold
 from opportune.domain.customers import Customer
-from opportune.domain.decisions import Reason
 from opportune.domain.events import DeadLetter, Event
-from opportune.domain.messages import Send, SendState
 from opportune.domain.statements import is_outcome
 from opportune.domain.states import StateRow
-from opportune.domain.timers import TimerFate
 from opportune.features import state as feature_state
-from opportune.flows import arm
 from opportune.flows.agree import agree
 from opportune.flows.hear import message_named, outcomes_of
-from opportune.flows.merge import Belonging, Merged, belonging, merge
-from opportune.flows.rearm import Joined, rearm
+from opportune.flows.merge import Merged, belonging, merge
+from opportune.flows.set_timers import set_timers
 from opportune.flows.states import unpack_readable
+from opportune.flows.watch import notes_of
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
 
 CHUNK = 500
 ATTEMPTS = 8
-#: Reserved sends older than this were handed off or have expired.
-CANCEL_WITHIN = timedelta(days=7)
 _TICK = timedelta(microseconds=1)
 
 
@@ -127,8 +122,13 @@ def _write(
     uow.states.put(_next_states(changed, rows, new, joined, merged, uow, now))
     agree(new, joined, {whose.home[claim.into_key] for claim in whose.claims}, now, uow)
     _hear(new, uow, now)
-    _arm(new, joined, whose, people, after, uow, playbook, now, report)
-    uow.outbox.put([OutboxItem(topic="project", key=c, available_at=now) for c in [*changed, *sorted(merged.gone)]])
+    timers = set_timers(new, joined, whose, people, after, uow, playbook, now)
+    notes = notes_of(new, joined, changed, playbook, now)
+    gone = sorted(merged.gone)
+    uow.outbox.put([*notes, *(OutboxItem(topic="project", key=c, available_at=now) for c in [*changed, *gone])])
+    report.n_armed += timers.n_armed
+    report.n_cancelled += timers.n_cancelled
+    report.n_released += timers.n_released
     report.merged.update(merged.gone)
     report.changed.update(changed)
     return len(new_ids)
@@ -193,100 +193,3 @@ def _hear(new: Mapping[str, Sequence[Event]], uow: UnitOfWork, now: datetime) ->
     named = {m for e, _ in heard if (m := message_named(e)) is not None}
     if named and (outcomes := outcomes_of(heard, uow.sends.get(named), now)):
         uow.outcomes.add(outcomes)
-
-
-def _arm(
-    new: Mapping[str, Sequence[Event]],
-    joined: Mapping[str, Sequence[Event]],
-    whose: Belonging,
-    before: Mapping[str, Customer],
-    after: Mapping[str, Customer],
-    uow: UnitOfWork,
-    playbook: Playbook,
-    now: datetime,
-    report: IngestReport,
-) -> None:
-    """Set, restart and cancel timers, and release what has fired but was not handed off before it was stopped."""
-    touched = {c: arm.touch(after[c], events, playbook) for c, events in {**new, **joined}.items()}
-    touched = {c: t for c, t in touched.items() if t.starts or t.stops or c in joined}
-    if not touched:
-        return
-    sources: dict[str, set[str]] = {c: set() for c in joined}
-    for old, into in whose.moves.values():
-        if into in joined:
-            sources[into].add(old)
-    sides = {*touched, *(old for olds in sources.values() for old in olds)}
-    pending = uow.timers.of(sides)
-    starting = [t for t in touched.values() if t.starts]
-    fired = uow.timers.fired(sides, arm.look_back(starting, playbook, now)) if starting else {}
-    late = _late_histories({c: t for c, t in touched.items() if t.starts and c not in joined}, before, uow)
-    to_set, to_cancel = [], []
-    for customer_id in sorted(touched.keys() - joined.keys()):
-        history = arm.touch(after[customer_id], late.get(customer_id, ()), playbook)
-        plan = arm.plan(
-            customer_id,
-            touched[customer_id],
-            pending.get(customer_id, ()),
-            fired.get(customer_id, ()),
-            history,
-            playbook,
-            now,
-        )
-        to_set += plan.arm
-        to_cancel += plan.cancel
-    again = [
-        Joined(
-            customer_id=c,
-            does=touched[c],
-            history=joined[c],
-            new_ids={e.message_id for e in new.get(c, ())},
-            sources=sources[c],
-        )
-        for c in sorted(joined)
-    ]
-    plan = rearm(again, pending, fired, playbook, now)
-    to_set, to_cancel = [*to_set, *plan.arm], [*to_cancel, *plan.cancel]
-    if to_cancel:
-        report.n_cancelled += uow.timers.cancel(to_cancel, TimerFate.CANCELLED, now)
-    if to_set:
-        uow.timers.arm(to_set)
-        report.n_armed += len(to_set)
-    report.n_released += _release({c: t for c, t in touched.items() if t.stops}, uow, playbook, now)
-
-
-def _late_histories(
-    starting: Mapping[str, arm.Touched],
-    before: Mapping[str, Customer],
-    uow: UnitOfWork,
-) -> Mapping[str, Sequence[Event]]:
-    """Stored events of those for whom a start came late: something stored may already have stopped it."""
-    late = [
-        c
-        for c, t in starting.items()
-        if (seen := before[c].last_seen_at if c in before else None) is not None
-        and any(seen >= event.event_at for event in t.starts.values())
-    ]
-    return uow.events.of(late) if late else {}
-
-
-def _release(stopping: Mapping[str, arm.Touched], uow: UnitOfWork, playbook: Playbook, now: datetime) -> int:
-    """Release reserved sends of triggers whose `unless` has happened after all; returns how many."""
-    if not stopping:
-        return 0
-    booked: dict[str, list[Send]] = {}
-    for customer_id, sends in uow.sends.log(stopping, now - CANCEL_WITHIN).items():
-        rules = {rule for rule, _ in stopping[customer_id].stops}
-        mine = [s for s in sends if s.state is SendState.RESERVED and s.trigger_key is not None and s.trigger in rules]
-        if mine:
-            booked[customer_id] = mine
-    if not booked:
-        return 0
-    n_released = 0
-    histories = uow.events.of(booked)
-    for customer_id, sends in booked.items():
-        for send in sends:
-            stopped_at = stopping[customer_id].stopped_at(send.trigger, send.trigger_key or "")
-            if stopped_at > arm.NEVER and stopped_at >= arm.started_at(send, histories.get(customer_id, ()), playbook):
-                uow.sends.move(send.message_id, SendState.RELEASED, now, Reason.CANCELLED)
-                n_released += 1
-    return n_released

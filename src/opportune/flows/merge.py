@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from opportune.domain import identity
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
+from opportune.domain.watches import joined
 from opportune.flows.agree import carried_over
 from opportune.ports import UnitOfWork
 
@@ -135,11 +136,18 @@ def _with_traces(customer_ids: Collection[str], seen: Collection[str], uow: Unit
 def _carry_over(gone: Mapping[str, str], uow: UnitOfWork) -> None:
     """Sends, timers and consents go with the customer; then the row left behind is dropped."""
     lines = uow.consents.of({*gone, *gone.values()})
+    watches = {c: {w.rule: w for w in found} for c, found in uow.watches.get({*gone, *gone.values()}).items()}
     for old, new in sorted(gone.items()):
         uow.sends.reassign(old, new)
         uow.timers.reassign(old, new)
+        theirs, mine = watches.get(old, {}), watches.get(new, {})
+        joint = {rule: joined(mine.get(rule), theirs.get(rule), new) for rule in {*theirs, *mine}}
+        watches[new] = {rule: watch for rule, watch in joint.items() if watch is not None}
         if added := carried_over(lines.get(old, ()), old, new):
             uow.consents.add(added)
             lines[new] = [*lines.get(new, ()), *added]
+    if watches:
+        uow.watches.put([watch for new in set(gone.values()) for watch in watches.get(new, {}).values()])
+        uow.watches.remove(list(gone))
     uow.customers.remove(list(gone))
     uow.states.remove(list(gone))

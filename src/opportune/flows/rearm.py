@@ -70,6 +70,6 @@ def _open(
         place: event
         for place, event in one.does.starts.items()
         if event.message_id in one.new_ids
-        or playbook.spec.triggers[place[0]].kind == "absence"
+        or playbook.spec.triggers[place[0]].kind in arm.WAITING
         or (place in waiting and last.get(place, arm.NEVER) < event.event_at)
     }

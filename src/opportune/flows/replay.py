@@ -15,6 +15,8 @@ from opportune.flows.deliver import deliver
 from opportune.flows.desk import Desk
 from opportune.flows.fire import fire
 from opportune.flows.ingest import ingest
+from opportune.flows.sweep import look_round, next_look_at
+from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Courier, Ledger, MovableClock, Unavailable
 
 #: The lease of whoever makes time pass: no two at once, and no worker beside it.
@@ -60,8 +62,9 @@ def advance(
     """Move `clock` (the desk's own) to `to`, stopping at every instant at which a timer or a message is due.
     A clock never set before starts at `to`.
 
-    At each: timers fire, then messages are handed over, until nothing is due any more. `grain` > 0 gathers what is due
-    up to the next multiple of it (counted from the epoch, at most `to`), as a worker does that looks only that often.
+    At each: customers are looked at (sweep.py), timers fire, then messages are handed over, until nothing is due any
+    more. `grain` > 0 gathers what is due up to the next multiple of it (counted from the epoch, at most `to`), as a
+    worker does that looks only that often.
     `meanwhile` is called after every instant. Raises ValueError when `to` is earlier than now, Unavailable when the
     ledger is down; what was done until then is done, and calling again goes on.
     """
@@ -71,13 +74,17 @@ def advance(
     passage = Passage()
     while True:
         now = clock.now()
+        look_at = next_look_at(desk.ledger, desk.playbook, now)
         timers_at, messages_at = _next_due(desk.ledger, now)
+        if look_at is not None and look_at <= now and look_round(desk, owner):
+            continue
         if timers_at is not None and timers_at <= now:
             _fire(desk, owner, passage)
         elif messages_at is not None and messages_at <= now:
             _deliver(desk, courier, clock, passage)
         else:
-            following = min((at for at in (timers_at, messages_at) if at is not None), default=None)
+            waits = (look_at, timers_at, messages_at)
+            following = min((at for at in waits if at is not None and at > now), default=None)
             if meanwhile is not None:
                 meanwhile()
             if following is None or following > to:
@@ -104,9 +111,10 @@ def _deliver(desk: Desk, courier: Courier, clock: Clock, passage: Passage) -> No
     passage.n_retried += handed.n_retried
 
 
-def anything_due(ledger: Ledger, now: datetime) -> bool:
-    """True when a timer or a delivery can be claimed at `now`."""
-    return any(at is not None and at <= now for at in _next_due(ledger, now))
+def anything_due(ledger: Ledger, playbook: Playbook, now: datetime) -> bool:
+    """True when a timer or a delivery can be claimed at `now`, or somebody has to be looked at."""
+    waits = (*_next_due(ledger, now), next_look_at(ledger, playbook, now))
+    return any(at is not None and at <= now for at in waits)
 
 
 def _next_due(ledger: Ledger, now: datetime) -> tuple[datetime | None, datetime | None]:

@@ -1,7 +1,7 @@
 """Read a playbook: every YAML file of a folder merged, checked as a whole, and made ready to be asked."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from opportune.features.catalog import FEATURES
 from opportune.playbook.conditions import Condition, Names, compile_condition
+from opportune.playbook.hearing import Hearing, hearing_of, index
 from opportune.playbook.lines import Path, Place, YamlInvalid, read_yaml
 from opportune.playbook.overrides import errors_in_experiments
 from opportune.playbook.problems import PlaybookInvalid, Problem
@@ -43,9 +44,8 @@ class Playbook:
     hash: str
     source: bytes
     warnings: tuple[Problem, ...]
+    hearing: Hearing
     _conditions: Mapping[str, Condition]
-    _starting: Mapping[str, tuple[str, ...]]
-    _stopping: Mapping[str, tuple[str, ...]]
     _campaigns: Mapping[str, tuple[str, ...]]
 
     def holds(self, text: str | None, env: Mapping[str, Any]) -> bool:
@@ -62,12 +62,12 @@ class Playbook:
         return set((self._conditions.get(text) or compile_condition(text)).reads)
 
     def starting(self, event_name: str) -> tuple[str, ...]:
-        """Triggers whose `on.event` this is, sorted."""
-        return self._starting.get(event_name, ())
+        """Triggers that one event starts, and this is it, sorted."""
+        return self.hearing.starts(event_name)
 
     def stopping(self, event_name: str) -> tuple[str, ...]:
         """Triggers that have this event in `unless`, sorted."""
-        return self._stopping.get(event_name, ())
+        return self.hearing.stopping.get(event_name, ())
 
     def campaigns_of(self, trigger_name: str) -> tuple[str, ...]:
         """Campaigns of a trigger, sorted."""
@@ -110,27 +110,20 @@ def _ready(source: bytes, warnings: tuple[Problem, ...]) -> Playbook:
     """Built from the canonical source always, so that a loaded and a stored playbook cannot differ, order included."""
     try:
         spec = PlaybookSpec.model_validate(orjson.loads(source))
-        conditions = {text: compile_condition(text, None, roots) for _, text, roots in conditions_of(spec)}
+        conditions = {
+            text: compile_condition(text, None, roots, spec.audiences) for _, text, roots in conditions_of(spec)
+        }
     except (ValidationError, ValueError) as error:
         raise PlaybookInvalid([Problem("stored playbook", 0, "", f"cannot be read: {error}")]) from error
-    triggers = sorted(spec.triggers.items())
     return Playbook(
         spec=spec,
         hash=f"sha256:{hashlib.sha256(source).hexdigest()}",
         source=source,
         warnings=warnings,
         _conditions=MappingProxyType(conditions),
-        _starting=_index((t.on.event, name) for name, t in triggers if t.on is not None),
-        _stopping=_index((on.event, name) for name, t in triggers for on in t.unless),
-        _campaigns=_index((campaign.trigger, name) for name, campaign in sorted(spec.campaigns.items())),
+        hearing=hearing_of(spec),
+        _campaigns=index((campaign.trigger, name) for name, campaign in sorted(spec.campaigns.items())),
     )
-
-
-def _index(pairs: Iterator[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
-    for key, name in pairs:
-        found.setdefault(key, {})[name] = None
-    return MappingProxyType({key: tuple(names) for key, names in found.items()})
 
 
 def _read(folder: File) -> dict[str, bytes]:

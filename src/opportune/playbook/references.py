@@ -5,11 +5,13 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, get_args
 
-from opportune.playbook.conditions import ROOTS, ConditionInvalid, Names, compile_condition
+from opportune.playbook.conditions import AUDIENCE_ROOTS, ROOTS, ConditionInvalid, Names, compile_condition
 from opportune.playbook.lines import Path
-from opportune.playbook.nearest import hint, nearest
-from opportune.playbook.schema import Campaign, Cap, Channel, Content, On, PlaybookSpec, Trigger
+from opportune.playbook.nearest import hint
+from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
 from opportune.playbook.templates import check_template, without_fallback
+from opportune.playbook.trigger_references import errors_in_trigger, fault_of_text, not_a_property, ons_of, unknown
+from opportune.playbook.values import Channel
 
 CHANNELS: tuple[str, ...] = get_args(Channel)
 _PROPERTY = re.compile(r"^properties(\.\w+)+$")
@@ -20,9 +22,9 @@ Found = tuple[Path, str]
 #: section -> blocks by name, faulty ones included
 Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
-NAMED = ("goals", "topics", "caps", "triggers", "campaigns", "experiments")
-#: What the audience of an experiment may read: nothing that depends on the request.
-AUDIENCE_ROOTS = ("features", "traits")
+NAMED = ("goals", "topics", "caps", "audiences", "occasions", "triggers", "campaigns", "experiments")
+#: Who may take part in an experiment: nothing that depends on the request, or on the models under test.
+TAKES_PART_ROOTS = ("features", "traits")
 
 
 def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
@@ -31,7 +33,7 @@ def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ..
         if goal.when is not None:
             yield ("goals", name, "when"), goal.when, ("event",)
     for name, trigger in spec.triggers.items():
-        for path, on in _ons(name, trigger):
+        for path, on in ons_of(name, trigger):
             if on.when is not None:
                 yield (*path, "when"), on.when, ("event",)
         if trigger.when is not None:
@@ -41,7 +43,9 @@ def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ..
             yield ("campaigns", name, "when"), campaign.when, ROOTS
     for name, experiment in spec.experiments.items():
         if experiment.when is not None:
-            yield ("experiments", name, "when"), experiment.when, AUDIENCE_ROOTS
+            yield ("experiments", name, "when"), experiment.when, TAKES_PART_ROOTS
+    for name, audience in spec.audiences.items():
+        yield ("audiences", name), audience, AUDIENCE_ROOTS
 
 
 def contents_of(name: str, campaign: Campaign) -> Iterator[tuple[Path, str, Content]]:
@@ -55,6 +59,9 @@ def contents_of(name: str, campaign: Campaign) -> Iterator[tuple[Path, str, Cont
 
 def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Found]:
     """Conditions, properties, templates that cannot work, in faulty blocks too. `names` null: not looked up."""
+    audiences = dict(_audiences_in(raw))
+    for name, text in audiences.items():
+        yield from _condition_faults(("audiences", name), text, names, AUDIENCE_ROOTS, {})
     for section in ("goals", "triggers", "campaigns", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
             if section == "experiments" and len(path) > 3:
@@ -62,22 +69,34 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
             if path[-1] == "when":
                 roots: tuple[str, ...] = ("event",) if section == "goals" or len(path) > 3 else ROOTS
                 if section == "experiments":
-                    roots = AUDIENCE_ROOTS
-                try:
-                    compile_condition(text, names, roots)
-                except ConditionInvalid as error:
-                    shown = text if len(text) < 100 else text[:97] + "..."
-                    for at, message in error.problems:
-                        yield path, f"condition `{shown}`, character {at}: {message}"
-            elif path[-1] == ("value" if section == "goals" else "key") and section in (
-                "goals",
-                "triggers",
-            ):
+                    roots = TAKES_PART_ROOTS
+                yield from _condition_faults(path, text, names, roots, audiences)
+            elif section == "goals" and path[-1] == "value":
                 if not _PROPERTY.match(text):
-                    yield path, _not_a_property(text)
+                    yield path, not_a_property(text)
+            elif section == "triggers" and (fault := fault_of_text(path, text, names)):
+                yield path, fault
             elif section == "campaigns" and path[-1] in _TEXTS and path[-3:-2] == ("content",):
                 for line, message in check_template(text, names.features if names else None):
                     yield path, f"template{f' line {line}' if len(text.splitlines()) > 1 else ''}: {message}"
+
+
+def _audiences_in(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    blocks = raw.get("audiences")
+    for name, text in blocks.items() if isinstance(blocks, dict) else ():
+        if isinstance(text, str):
+            yield name, text
+
+
+def _condition_faults(
+    path: Path, text: str, names: Names | None, roots: tuple[str, ...], audiences: Mapping[str, str]
+) -> Iterator[Found]:
+    try:
+        compile_condition(text, names, roots, audiences)
+    except ConditionInvalid as error:
+        shown = text if len(text) < 100 else text[:97] + "..."
+        for at, message in error.problems:
+            yield path, f"condition `{shown}`, character {at}: {message}"
 
 
 def _texts_below(tree: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -98,9 +117,9 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
         for field, section in (("trigger", "triggers"), ("topic", "topics"), ("goal", "goals")):
             wanted = block.get(field) if isinstance(block, dict) else None
             if isinstance(wanted, str) and wanted not in declared[section]:
-                yield ("campaigns", name, field), _unknown(field, wanted, declared[section])
+                yield ("campaigns", name, field), unknown(field, wanted, declared[section])
     for name, trigger in spec.triggers.items():
-        yield from _trigger_errors(name, trigger)
+        yield from errors_in_trigger(name, trigger, declared)
     for name, campaign in spec.campaigns.items():
         yield from _campaign_errors(name, campaign, spec)
     tags = {tag for campaign in spec.campaigns.values() for tag in campaign.tags}
@@ -134,7 +153,7 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
     for name, campaign in spec.campaigns.items():
         trigger = spec.triggers.get(campaign.trigger)
         topic = spec.topics.get(campaign.topic)
-        if topic and trigger and topic.purpose == "transactional" and trigger.kind in ("event", "absence"):
+        if topic and trigger and topic.purpose == "transactional" and trigger.kind not in ("transactional", "request"):
             yield (
                 ("campaigns", name, "topic"),
                 f"a transactional topic bypasses marketing consent, and trigger `{campaign.trigger}` is of kind "
@@ -169,36 +188,6 @@ def _texts(content: Content) -> Iterator[tuple[str, str]]:
             yield field, text
 
 
-def _ons(name: str, trigger: Trigger) -> Iterator[tuple[Path, On]]:
-    if trigger.on is not None:
-        yield ("triggers", name, "on"), trigger.on
-    for index, on in enumerate(trigger.unless):
-        yield ("triggers", name, "unless", index), on
-
-
-def _not_a_property(text: str) -> str:
-    last = text.rsplit(".", 1)[-1]
-    advice = f": write `properties.{last}`" if last.isidentifier() else ", like `properties.cart_id`"
-    return f"`{text}` is not a property of an event{advice}"
-
-
-def _trigger_errors(name: str, trigger: Trigger) -> Iterator[Found]:
-    for path, on in _ons(name, trigger):
-        if not on.event.strip():
-            yield (*path, "event"), "the event has no name"
-        if path[2] == "unless" and trigger.on is not None:
-            if on.key is not None and trigger.on.key is None:
-                yield (*path, "key"), "`unless` has a key but `on` has none: give both the same kind of key, or none"
-            if on.event == trigger.on.event and on.when == trigger.on.when and on.key in (None, trigger.on.key):
-                yield path, f"`{on.event}` both starts and stops this trigger: it would never fire"
-    if trigger.wait is not None and trigger.wait <= timedelta(0):
-        yield ("triggers", name, "wait"), "an absence needs time to show: wait longer than 0"
-    if trigger.expires_after <= timedelta(0):
-        yield ("triggers", name, "expires_after"), "every firing would be dropped: give it time, like 1h"
-    if trigger.starts_at and trigger.ends_at and trigger.ends_at <= trigger.starts_at:
-        yield ("triggers", name, "ends_at"), "ends before it starts"
-
-
 def _campaign_errors(name: str, campaign: Campaign, spec: PlaybookSpec) -> Iterator[Found]:
     path: Path = ("campaigns", name)
     trigger, topic = spec.triggers.get(campaign.trigger), spec.topics.get(campaign.topic)
@@ -231,15 +220,6 @@ def _cap_errors(name: str, cap: Cap, declared: Declared, tags: Collection[str]) 
         ("tag", counts.tag, tags),
     ):
         if wanted is not None and wanted not in known:
-            yield (*path, "counts", field), _unknown(field, wanted, known)
+            yield (*path, "counts", field), unknown(field, wanted, known)
     if cap.rolling is not None and cap.rolling <= timedelta(0):
         yield (*path, "in"), "a window needs a length, like 7d"
-
-
-def _unknown(what: str, name: str, known: Collection[str]) -> str:
-    if not known:
-        return f"unknown {what} `{name}`: none is declared"
-    near = nearest(name, known)
-    return f"unknown {what} `{name}`" + (
-        f"; did you mean `{near}`?" if near else f"; declared: {', '.join(sorted(known)[:12])}"
-    )

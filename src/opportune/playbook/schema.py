@@ -1,67 +1,15 @@
 """The shape of a playbook. One pydantic model per YAML block; the JSON Schema is generated from here.
 
-Durations are written `90s 15m 1h 7d 2w`; money in minor units of the playbook's currency; hours `HH:MM` local.
+How values are written stands in values.py; the blocks of triggers in triggers.py.
 """
 
-import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-_DURATION = re.compile(r"^(\d+)\s*(s|m|h|d|w)$")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def parse_duration(value: object) -> object:
-    """`90s 15m 1h 7d 2w` as timedelta; a timedelta passes through. Raises ValueError, for a bare number too."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value} has no unit: write {value}s, {value}m, {value}h or {value}d")
-    if isinstance(value, str):
-        match = _DURATION.match(value.strip())
-        if not match:
-            raise ValueError(f"'{value}' is not a duration: write a whole number and s, m, h, d or w, like 30m or 7d")
-        return timedelta(seconds=int(match[1]) * _UNIT_S[match[2]])
-    return value
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest spelling that `parse_duration` reads back: `90s`, `1h`, `7d`."""
-    seconds = value // timedelta(seconds=1)
-    unit = next((unit for unit in "dhm" if seconds and seconds % _UNIT_S[unit] == 0), "s")
-    return f"{seconds // _UNIT_S[unit]}{unit}"
-
-
-def _in_utc(value: datetime) -> datetime:
-    """Aware UTC; without an offset UTC is meant."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*[smhdw]$"}),
-]
-Instant = Annotated[datetime, AfterValidator(_in_utc)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Purpose = Literal["marketing", "transactional"]
-Channel = Literal["email", "push", "sms", "inapp", "onsite"]
-
-
-class Block(BaseModel):
-    """Common settings: frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from opportune.playbook.triggers import Occasion, Trigger
+from opportune.playbook.values import Block, Channel, Duration, Instant, Name, Purpose, parse_duration
 
 
 class Goal(Block):
@@ -140,52 +88,6 @@ class Cap(Block):
             raise ValueError("`in` is a duration like 7d, or `calendar day`, `calendar week`, `calendar month`")
         if self.window is not None and self.calendar is None:
             parse_duration(self.window)
-        return self
-
-
-class On(Block):
-    """An event that starts something, per value of `key` (a property; null: one instance per customer)."""
-
-    event: str
-    when: str | None = None
-    key: str | None = None
-
-
-class Trigger(Block):
-    """When to consider speaking. Kinds: event (`on`), absence (`on`, `unless`, `wait`), transactional, request."""
-
-    kind: Literal["event", "absence", "transactional", "request"]
-    on: On | None = None
-    unless: tuple[On, ...] = ()
-    wait: Duration | None = None
-    delay: Duration = timedelta(0)
-    when: str | None = Field(None, description="Asked when it fires: over event, features, scores, traits, context.")
-    cooldown: Duration | None = Field(None, description="Not again for the same key within this time of firing.")
-    expires_after: Duration = Field(timedelta(hours=24), description="A firing this late is dropped.")
-    starts_at: Instant | None = None
-    ends_at: Instant | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _infer(cls, data: object) -> object:
-        if isinstance(data, dict):
-            data = dict(data)
-            if isinstance(data.get("unless"), dict):
-                data["unless"] = [data["unless"]]
-            if "kind" not in data:
-                data["kind"] = "absence" if data.get("unless") else "event" if data.get("on") else "request"
-        return data
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Trigger":
-        if self.kind == "absence" and (not self.on or not self.unless or self.wait is None):
-            raise ValueError("an absence trigger needs `on`, `unless` and `wait`")
-        if self.kind in ("event", "transactional") and not self.on:
-            raise ValueError(f"a trigger of kind {self.kind} needs `on`")
-        if self.kind != "absence" and (self.unless or self.wait):
-            raise ValueError("`unless` and `wait` belong to absence triggers")
-        if self.kind == "request" and self.on:
-            raise ValueError("a request trigger is fired by the caller and has no `on`")
         return self
 
 
@@ -318,7 +220,10 @@ class PlaybookSpec(Block):
     consent: ConsentPolicy = ConsentPolicy()
     quiet_hours: QuietHours | None = None
     caps: dict[Name, Cap] = Field(default_factory=dict)
+    audiences: dict[Name, str] = Field(default_factory=dict, description="Name -> condition: who belongs to it.")
+    occasions: dict[Name, Occasion] = Field(default_factory=dict)
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
+    watch_every: Duration = timedelta(days=1)
     campaigns: dict[Name, Campaign] = Field(default_factory=dict)
     exploration: Exploration = Exploration()
     experiments: dict[Name, Experiment] = Field(default_factory=dict)

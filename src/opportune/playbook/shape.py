@@ -15,6 +15,11 @@ from opportune.playbook.references import NAMED
 from opportune.playbook.schema import PlaybookSpec
 
 Fault = tuple[Path, str]
+#: Where a single value may stand for a list of one.
+_SINGLE_OR_LIST = {
+    "Trigger": ("on", "unless", "steps", "interest", "before", "after"),
+    "Occasion": ("on",),
+}
 
 
 def fit(raw: Mapping[str, Any]) -> tuple[PlaybookSpec, list[Fault]]:
@@ -130,10 +135,13 @@ def _inside(kind: Any, key: str | int) -> Any:
 def to_json_schema() -> dict[str, Any]:
     """The JSON Schema of a playbook file, for editors. Accepts what `load` accepts in one file."""
     schema = PlaybookSpec.model_json_schema(by_alias=True, mode="validation")
-    trigger = schema["$defs"]["Trigger"]
-    trigger.pop("required", None)  # `kind` is worked out when it is left out
-    on = {"$ref": "#/$defs/On"}
-    trigger["properties"]["unless"] = {"anyOf": [on, {"type": "array", "items": on}], "default": [], "title": "Unless"}
+    schema["$defs"]["Trigger"].pop("required", None)  # `kind` is worked out when it is left out
+    for block, fields in _SINGLE_OR_LIST.items():
+        for field in fields:
+            whole = schema["$defs"][block]["properties"][field]
+            whole.pop("type"), whole.update(anyOf=[whole["items"], {"type": "array", "items": whole.pop("items")}])
+    days = schema["$defs"]["Occasion"]["properties"]["countries"]["additionalProperties"]
+    days.pop("type"), days.update(anyOf=[days["items"], {"type": "array", "items": days.pop("items")}])
     experiment = schema["$defs"]["Experiment"]["properties"]["share"]
     part = {"type": "number", "minimum": 0, "maximum": 1}
     whole = {"type": "array", "items": part, "minItems": 2, "maxItems": 2}
@@ -141,8 +149,8 @@ def to_json_schema() -> dict[str, Any]:
         "anyOf": [part, whole],
         **{key: experiment[key] for key in ("default", "description", "title")},
     }
-    for field in ("start", "end"):
-        hour = schema["$defs"]["QuietHours"]["properties"][field]
+    for block, field in (("QuietHours", "start"), ("QuietHours", "end"), ("Trigger", "at")):
+        hour = schema["$defs"][block]["properties"][field]
         hour.pop("format", None)  # RFC 3339 `time` wants seconds and an offset
         hour["pattern"] = r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"
     for block in ("Trigger", "Campaign", "Experiment"):

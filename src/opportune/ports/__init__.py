@@ -42,6 +42,7 @@ from opportune.ports.stores import (
     TraceRecord,
     VariationRun,
 )
+from opportune.ports.watches import Watches
 
 __all__ = [
     "Archive",
@@ -80,4 +81,5 @@ __all__ = [
     "Unavailable",
     "UnitOfWork",
     "VariationRun",
+    "Watches",
 ]

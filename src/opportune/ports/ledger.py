@@ -11,7 +11,8 @@ from opportune.domain.decisions import Reason, StoredDecision
 from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
-from opportune.domain.timers import Timer, TimerFate
+from opportune.domain.timers import PastTimer, Timer, TimerFate
+from opportune.ports.watches import Watches
 
 
 class Customers(Protocol):
@@ -73,8 +74,10 @@ class Events(Protocol):
         """All events of each customer, ordered by (event_at, message_id)."""
         ...
 
-    def named(self, customer_ids: Collection[str], names: Collection[str], since: datetime) -> dict[str, list[Event]]:
-        """Events with one of these names and `event_at` >= since, ordered by (event_at, message_id)."""
+    def named(
+        self, customer_ids: Collection[str], names: Collection[str] | None, since: datetime
+    ) -> dict[str, list[Event]]:
+        """Events with one of these names (null: any) and `event_at` >= since, ordered by (event_at, message_id)."""
         ...
 
     def reassign(self, id_keys: Collection[str], customer_id: str) -> None:
@@ -138,6 +141,10 @@ class Timers(Protocol):
 
     def fired(self, customer_ids: Collection[str], since: datetime) -> dict[str, list[tuple[str, str, datetime]]]:
         """(rule, key, fired at) from the history with fate FIRED: for cool-downs."""
+        ...
+
+    def past(self, customer_ids: Collection[str], since: datetime) -> dict[str, list[PastTimer]]:
+        """Timers that left the hot table at or after `since`, of every fate, oldest first."""
         ...
 
     def pending(self) -> int: ...
@@ -300,6 +307,8 @@ class UnitOfWork(Protocol):
     def states(self) -> States: ...
     @property
     def timers(self) -> Timers: ...
+    @property
+    def watches(self) -> Watches: ...
     @property
     def sends(self) -> Sends: ...
     @property

@@ -24,6 +24,23 @@ NAMES = Names(
 )
 
 
+AUDIENCES = {"irish": "traits.country == 'IE'", "rich": "features.cart_value > 100 or scores.purchase > 0.9"}
+
+
+def test_an_audience_stands_for_its_condition() -> None:
+    """Asked in the same moment; what it reads the condition reads; unknown ones and values inside are errors."""
+    asked = compile_condition("audience.irish and not audience.rich", NAMES, audiences=AUDIENCES)
+    assert asked.holds(ENV)
+    assert asked.reads == {"traits.country", "features.cart_value", "scores.purchase"}
+    for text, message in (
+        ("audience.irsh", "unknown audience `irsh`; did you mean `irish`?"),
+        ("audience.irish > 3", "a true/false is never comparable with a number"),
+        ("audience.irish.size", "unknown audience `irish.size`"),
+    ):
+        with pytest.raises(ConditionInvalid, match=message.split("?")[0].replace(".", r"\.")):
+            compile_condition(text, NAMES, audiences=AUDIENCES)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
