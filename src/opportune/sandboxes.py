@@ -6,8 +6,8 @@
         o.advance("1h")
         assert [m.campaign for m in o.messages] == ["cart_reminder"]
 
-No server and no disk; nothing outlives the block. There are no models, so scores are missing unless a test has none
-to read. Timers fire and messages leave at their own instants while the clock passes them.
+No server and no disk; nothing outlives the block. There are no models: scores are those a test gives (`o.score`),
+else missing. Timers fire and messages leave at their own instants while the clock passes them.
 """
 
 import itertools
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from opportune import __version__
@@ -23,6 +24,7 @@ from opportune.adapters.memory_features import MemoryFeatures
 from opportune.adapters.memory_ledger import MemoryLedger
 from opportune.adapters.system_clock import FixedClock
 from opportune.decision import record
+from opportune.decision.hours import SEND_TIME
 from opportune.domain.decisions import Ask, Decision
 from opportune.domain.envelopes import Reading, read_envelope
 from opportune.domain.events import EventKind, Origin
@@ -31,23 +33,21 @@ from opportune.domain.messages import Deliver, Send
 from opportune.domain.refusals import Refused
 from opportune.flows import consent as consents
 from opportune.flows.decide import AskRefused, decide
-from opportune.flows.deliver import deliver, report_status
+from opportune.flows.deliver import report_status
 from opportune.flows.desk import Desk
-from opportune.flows.fire import fire
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import stored
 from opportune.flows.profile import profile
 from opportune.flows.project import project
-from opportune.flows.scoring import Scorer
-from opportune.flows.sweep import look_round, next_look_at
-from opportune.playbook.load import Playbook, load, load_files
+from opportune.flows.replay import advance
+from opportune.flows.scoring import GivenScores
+from opportune.playbook.load import SCORES, Playbook, load, load_files
 from opportune.playbook.values import parse_duration
-from opportune.ports import ModelFiles
 
 #: Where the clock of a sandbox stands at first: a Monday, noon UTC.
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 _OWNER = "sandbox"
-_ROUNDS = 100_000
+_ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,7 @@ class Message:
     reasons: tuple[str, ...]
     message_id: str
     decision_id: str
+    step: str | None = None
 
 
 class Sandbox:
@@ -72,15 +73,17 @@ class Sandbox:
     Every method that takes an event raises ValueError, naming the field, for what the HTTP door would refuse.
     """
 
-    def __init__(self, playbook: Playbook, at: datetime) -> None:
+    def __init__(self, playbook: Playbook, at: datetime, scores: Mapping[str, float] = MappingProxyType({})) -> None:
         self._clock = FixedClock(at)
         self._numbers = itertools.count(1)
+        self._scorer = GivenScores()
+        self.score(**scores)
         self._messages: list[Message] = []
         self.playbook = playbook
         self._desk = Desk(
             ledger=MemoryLedger(),
             features=MemoryFeatures(),
-            scorer=Scorer(_NoModels(), ()),
+            scorer=self._scorer,
             playbook=playbook,
             clock=self._clock,
             secret=b"sandbox",
@@ -146,6 +149,48 @@ class Sandbox:
         dry_run: bool = False,
     ) -> dict[str, Any]:
         """Ask for a decision, as `POST /v1/decisions` does; the answer has the same shape. Raises ValueError."""
+        return self._decide(customer_id, trigger, channels, context, max_messages, dry_run)
+
+    def ask(
+        self,
+        customer_id: str,
+        trigger: str | None = None,
+        *,
+        channels: Sequence[str] | None = None,
+        context: Mapping[str, Any] | None = None,
+        max_messages: int | None = None,
+    ) -> list[Message]:
+        """As `decide`, but only the messages of the answer, `at` the instants at which they are to leave."""
+        answer = self._decide(customer_id, trigger, channels, context, max_messages, False)
+        with self._desk.ledger.read() as uow:
+            sends = uow.sends.get([m["message_id"] for m in answer["messages"]])
+        return [_message(send, send.send_at) for send in sends.values()]
+
+    def score(self, **p: float) -> None:
+        """What models say of everybody from now on, by name: `o.score(churn=0.8)`. Raises ValueError."""
+        for name, value in p.items():
+            if name not in SCORES or name == SEND_TIME:
+                known = ", ".join(sorted(SCORES - {SEND_TIME}))
+                raise ValueError(f"there is no probability called {name!r}; there are: {known}")
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is a probability in [0, 1], not {value!r}")
+        self._scorer.given.update(p)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Every decision so far, oldest first, in the shape of the HTTP answer."""
+        with self._desk.ledger.read() as uow:
+            rows, _ = uow.decisions.after("", _ALL)
+        return [record.decision_to_dict(record.decision_from_json(row.decision)) for row in rows]
+
+    def _decide(
+        self,
+        customer_id: str,
+        trigger: str | None,
+        channels: Sequence[str] | None,
+        context: Mapping[str, Any] | None,
+        max_messages: int | None,
+        dry_run: bool,
+    ) -> dict[str, Any]:
         ask = Ask(
             customer_id=customer_id,
             trigger=trigger,
@@ -194,16 +239,7 @@ class Sandbox:
         target = by.astimezone(UTC) if isinstance(by, datetime) else self.now + _duration(by)
         if target < self.now:
             raise ValueError(f"the clock only moves forward: it stands at {format_instant(self.now)}")
-        for _ in range(_ROUNDS):
-            at = self._next_at()
-            if at is None or at > target:
-                break
-            self._clock.advance(max(at, self.now))
-            self._settle()
-        else:
-            raise RuntimeError(f"more than {_ROUNDS} things were due before {format_instant(target)}: advance less")
-        self._clock.advance(target)
-        self._settle()
+        self._pass_time(target)
         return target
 
     def _take(self, item: dict[str, Any], kind: EventKind | None, at: Any) -> None:
@@ -219,49 +255,42 @@ class Sandbox:
         ingest([event], (), self._desk.ledger, self.playbook, self._clock)
         self._settle()
 
-    def _next_at(self) -> datetime | None:
-        """The next instant at which a timer is due or a booked message leaves; null: nothing is waiting."""
-        with self._desk.ledger.read() as uow:
-            timer = uow.timers.next_due()
-            booked = uow.sends.due(datetime.max.replace(tzinfo=UTC), 1, Deliver.SERVICE.value)
-        look = next_look_at(self._desk.ledger, self.playbook, self.now)
-        waiting = [at for at in (look, timer, booked[0].send_at if booked else None) if at is not None]
-        return min(waiting, default=None)
-
     def _settle(self) -> None:
         """Everything that is due now, until nothing is."""
-        desk = self._desk
-        while True:
-            looked = look_round(desk, _OWNER)
-            fired = fire(desk, _OWNER)
-            handed = deliver(desk.ledger, self.playbook, self, self._clock)
-            if not looked and not fired.n_claimed and not handed.n_claimed:
-                break
-        while project(desk.ledger, desk.features, self._clock, _OWNER):
-            continue
-        left = self._next_at()
+        self._pass_time(self.now)
+
+    def _pass_time(self, to: datetime) -> None:
+        advance(to, self._desk, self, self._clock, _OWNER, meanwhile=self._project)
+        with self._desk.ledger.read() as uow:
+            left = uow.timers.next_due()
         if left is not None and left <= self.now:
             raise RuntimeError(
-                f"something due at {format_instant(left)} could not be decided: see the log of this test"
+                f"something due by {format_instant(self.now)} could not be decided: see the log of this test"
             )
+
+    def _project(self) -> None:
+        while project(self._desk.ledger, self._desk.features, self._clock, _OWNER):
+            continue
 
     def deliver(self, sends: Sequence[Send], at: datetime) -> None:
         """The sandbox is its own courier: handed-over messages join `messages`."""
-        self._messages += [
-            Message(
-                customer_id=s.customer_id,
-                campaign=s.campaign,
-                trigger=s.trigger,
-                channel=s.channel,
-                variant=s.variant,
-                at=at,
-                content=s.payload.get("content", {}),
-                reasons=tuple(s.payload.get("reasons", ())),
-                message_id=s.message_id,
-                decision_id=s.decision_id,
-            )
-            for s in sends
-        ]
+        self._messages += [_message(s, at) for s in sends]
+
+
+def _message(send: Send, at: datetime) -> Message:
+    return Message(
+        customer_id=send.customer_id,
+        campaign=send.campaign,
+        trigger=send.trigger,
+        channel=send.channel,
+        variant=send.variant,
+        at=at,
+        content=send.payload.get("content", {}),
+        reasons=tuple(send.payload.get("reasons", ())),
+        message_id=send.message_id,
+        decision_id=send.decision_id,
+        step=send.payload.get("step"),
+    )
 
 
 @contextmanager
@@ -297,15 +326,3 @@ def _spread(properties: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(named, Mapping):
         raise ValueError(f"properties must be a dictionary, not {type(named).__name__}")
     return {**named, **properties}
-
-
-class _NoModels:
-    """A shelf on which nothing stands."""
-
-    def stamp(self, name: str) -> str | None:
-        """Null: none."""
-        return None
-
-    def load(self, name: str) -> ModelFiles:
-        """Raises FileNotFoundError."""
-        raise FileNotFoundError(f"a sandbox has no model {name}")

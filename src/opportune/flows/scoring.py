@@ -12,7 +12,7 @@ from opportune.domain.decisions import Score, Value
 from opportune.features import vector
 from opportune.learning.loading import AnyModel, loaded
 from opportune.learning.timing import HoursModel
-from opportune.ports import ModelShelf
+from opportune.ports import ModelFiles, ModelShelf
 
 log = logging.getLogger("opportune.scoring")
 
@@ -122,6 +122,37 @@ class Scorer:
                 )
             )
         return scores
+
+
+class GivenScores(Scorer):
+    """Scores somebody gives, the same for every customer, for tests; no model stands behind them."""
+
+    def __init__(self) -> None:
+        super().__init__(_NoModels(), ())
+        self.given: dict[str, float] = {}
+
+    def score(
+        self, customers: Sequence[Mapping[str, Value]], only: Sequence[str] | None = None, explain: Sequence[int] = ()
+    ) -> list[dict[str, Score]]:
+        """The given ones, for each customer."""
+        scores = {
+            name: Score(name=name, p=p, model=f"{name}/given", target="given by the test")
+            for name, p in self.given.items()
+            if only is None or name in only
+        }
+        return [dict(scores) for _ in customers]
+
+
+class _NoModels:
+    """A shelf on which nothing stands."""
+
+    def stamp(self, name: str) -> str | None:
+        """Null: none."""
+        return None
+
+    def load(self, name: str) -> ModelFiles:
+        """Raises FileNotFoundError."""
+        raise FileNotFoundError(f"no model {name}: scores are given here")
 
 
 def keep_fresh(
