@@ -65,7 +65,7 @@ class ByDateAlone:
         for e in events:
             self._of.setdefault(e.user_id or "", []).append(e)
 
-    def as_of(self, rows: Any, tail: object, claims: object) -> Any:
+    def as_of(self, rows: Any, tail: object, claims: object, names: object = None) -> Any:
         """The rows with every feature."""
         values = [
             finalise(rebuild(e for e in self._of[c] if e.event_at <= at), at.to_pydatetime())
