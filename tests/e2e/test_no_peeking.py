@@ -107,8 +107,8 @@ class Watched(DuckDbOffline):
 
     frame: Any = None
 
-    def training_set(self, rows: Any, tail: Any, claims: Any) -> Any:
-        """As the port says."""
+    def training_set(self, rows: Any, tail: Any, claims: Any, names: object = None) -> Any:
+        """As the port says, but with every feature of the catalogue."""
         self.frame = super().training_set(rows, tail, claims)
         return self.frame
 
