@@ -65,7 +65,7 @@ class ByDateAlone:
         for e in events:
             self._of.setdefault(e.user_id or "", []).append(e)
 
-    def as_of(self, rows: Any, tail: object, claims: object) -> Any:
+    def as_of(self, rows: Any, tail: object, claims: object, names: object = None) -> Any:
         """The rows with every feature."""
         values = [
             finalise(rebuild(e for e in self._of[c] if e.event_at <= at), at.to_pydatetime())
@@ -107,8 +107,8 @@ class Watched(DuckDbOffline):
 
     frame: Any = None
 
-    def training_set(self, rows: Any, tail: Any, claims: Any) -> Any:
-        """As the port says."""
+    def training_set(self, rows: Any, tail: Any, claims: Any, names: object = None) -> Any:
+        """As the port says, but with every feature of the catalogue."""
         self.frame = super().training_set(rows, tail, claims)
         return self.frame
 
