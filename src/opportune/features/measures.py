@@ -5,18 +5,15 @@ Money arrives in major units of the currency and leaves as integer minor units: 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 from opportune.domain.events import Event
 from opportune.domain.instants import EPOCH
+from opportune.domain.money import MAX_MINOR, to_minor
 
-#: Larger amounts (10 billion major units on one event) are taken for errors and read as null; keeps sums in 64 bits.
-MAX_MINOR = 10**12
 MAX_QUANTITY = 10**6
 MAX_LABEL = 200
 
-_CENT = Decimal(1)
 _US_PER_DAY = 86_400_000_000
 
 
@@ -59,17 +56,6 @@ COLUMNS: tuple[str, ...] = (
     "letter",
     "is_machine",
 )
-
-
-def to_minor(amount: Any) -> int | None:
-    """Integer minor units of an amount in major units (number or numeric text); null when it is no finite amount."""
-    if amount is None or isinstance(amount, bool) or not isinstance(amount, int | float | str | Decimal):
-        return None
-    try:
-        minor = int((Decimal(str(amount)) * 100).quantize(_CENT, rounding=ROUND_HALF_EVEN))
-    except (InvalidOperation, ValueError, OverflowError):
-        return None
-    return minor if -MAX_MINOR <= minor <= MAX_MINOR else None
 
 
 def extract(event: Event) -> Measures:

@@ -12,6 +12,7 @@ from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import PastTimer, Timer, TimerFate
+from opportune.ports.items import Interests, Items, Sources
 from opportune.ports.watches import Watches
 
 
@@ -321,6 +322,12 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> Idempotency: ...
     @property
     def cursors(self) -> Cursors: ...
+    @property
+    def items(self) -> Items: ...
+    @property
+    def interests(self) -> Interests: ...
+    @property
+    def sources(self) -> Sources: ...
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on to the caller."""

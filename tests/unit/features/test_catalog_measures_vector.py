@@ -10,7 +10,8 @@ from tests.unit.features.naive import NOON, event
 
 from opportune.features import vector
 from opportune.features.catalog import FEATURES, NAMES, TAPS, Stat, definition_hash
-from opportune.features.measures import extract, to_minor
+from opportune.domain.money import to_minor
+from opportune.features.measures import extract
 from opportune.features.sql import features_sql
 from opportune.features.state import empty, finalise, rebuild
 
