@@ -103,7 +103,9 @@ class MemorySources:
 
     def newest(self, source: str, before: datetime) -> datetime | None:
         """The newest minute earlier than `before` with a sign; null: there is none."""
-        return max((at for name, at in self._work.rows("source_minutes") if name == source and at < before), default=None)
+        return max(
+            (at for name, at in self._work.rows("source_minutes") if name == source and at < before), default=None
+        )
 
     def forget_before(self, at: datetime) -> None:
         """Drop older minutes."""

@@ -23,6 +23,7 @@ from opportune.api.routes_customers import SLASH, CustomerRoutes
 from opportune.api.routes_decisions import DecisionRoutes
 from opportune.api.routes_events import EventRoutes
 from opportune.api.routes_experiments import ExperimentRoutes
+from opportune.api.routes_items import ItemRoutes
 from opportune.api.routes_operate import OperateRoutes
 
 DESCRIPTION = "Behaviour in; ranked, capped, explained message decisions out."
@@ -31,6 +32,7 @@ TAGS = [
     {"name": "decisions", "description": "What to say to whom, and why not the rest."},
     {"name": "messages", "description": "What became of what was said."},
     {"name": "customers", "description": "What is known of one customer, and what they allow."},
+    {"name": "items", "description": "The catalogue: prices, stock, and how they changed."},
     {"name": "operation", "description": "Probes, playbook, clock."},
 ]
 
@@ -86,7 +88,7 @@ def create_app(parts: Parts) -> Door:
         lifespan=lifespan,
     )
     endpoints = [*events.endpoints(), *decisions.endpoints(), *customers.endpoints(), *operate.endpoints()]
-    endpoints += ExperimentRoutes(parts).endpoints()
+    endpoints += [*ExperimentRoutes(parts).endpoints(), *ItemRoutes(parts).endpoints()]
     endpoints += document_endpoints(app)
     app.hot = {}
     for endpoint in endpoints:

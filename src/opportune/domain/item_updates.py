@@ -81,7 +81,9 @@ def _at(value: object, now: datetime) -> datetime:
     if at < EPOCH:
         raise ItemRefused("updated_at", "out_of_range", "updated_at lies before 1970")
     if at > now + AHEAD:
-        raise ItemRefused("updated_at", "in_the_future", "updated_at lies in the future: updates after it would not count")
+        raise ItemRefused(
+            "updated_at", "in_the_future", "updated_at lies in the future: updates after it would not count"
+        )
     return at
 
 

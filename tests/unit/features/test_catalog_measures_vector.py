@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from tests.unit.features.naive import NOON, event
 
+from opportune.domain.money import to_minor
 from opportune.features import vector
 from opportune.features.catalog import FEATURES, NAMES, TAPS, Stat, definition_hash
-from opportune.domain.money import to_minor
 from opportune.features.measures import extract
 from opportune.features.sql import features_sql
 from opportune.features.state import empty, finalise, rebuild
