@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features")
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
-LANES = (("beat", "fire", "deliver"), ("look",), ("project", "name models"), _SLOW)
+LANES = (("beat", "spread", "fire", "deliver"), ("look",), ("project", "name models"), _SLOW)
 
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
@@ -68,6 +68,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.publish import archive_events, compact_archive
     from opportune.flows.replay import TurnTaken, anything_due, turn
     from opportune.flows.serve_models import serve_models
+    from opportune.flows.spread import spread
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -129,6 +130,7 @@ def worker_of(installation: "Installation") -> "Worker":
 
     return Worker(
         duties={
+            "spread": Duty(in_turn(lambda: spread(i.ledger, i.playbook, i.clock)), every_s=0.2),
             "fire": Duty(in_turn(fired), every_s=0.1),
             "look": Duty(in_turn(looked), every_s=0.2),
             "deliver": Duty(in_turn(delivered), every_s=0.2),

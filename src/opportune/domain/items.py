@@ -74,7 +74,7 @@ def update_item(item: Item | None, update: ItemUpdate) -> Item:
     before = item or Item(item_id=update.item_id, updated_at=update.at)
     us = to_us(update.at)
     newer = {name: value for name, value in update.fields.items() if us >= before.stamps.get(name, us)}
-    values = {name: _EMPTY.get(name) if value is None else value for name, value in newer.items()}
+    values: dict[str, Any] = {name: _EMPTY.get(name) if value is None else value for name, value in newer.items()}
     stamps = {**before.stamps, **dict.fromkeys(newer, us)}
     return replace(before, **values, stamps=stamps, updated_at=max(before.updated_at, update.at))
 
