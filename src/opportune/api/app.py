@@ -1,5 +1,6 @@
 """The HTTP door: every route in one table, hot paths found before any routing, every error told as a problem."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from opportune.api.keys import Keys
 from opportune.api.metrics import Metrics
 from opportune.api.parts import Parts
 from opportune.api.problems import Refusal, problem_response
+from opportune.api.pulse import pulse
 from opportune.api.routes_customers import SLASH, CustomerRoutes
 from opportune.api.routes_decisions import DecisionRoutes
 from opportune.api.routes_events import EventRoutes
@@ -70,9 +72,12 @@ def create_app(parts: Parts) -> Door:
         if parts.freeze:
             gc.collect()
             gc.freeze()
+        beating = asyncio.create_task(pulse(events.touch, parts.ledger, parts.clock)) if parts.is_live else None
         try:
             yield
         finally:
+            if beating is not None:
+                beating.cancel()
             for batcher in batchers:
                 await batcher.close()
 

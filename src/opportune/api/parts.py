@@ -83,6 +83,11 @@ class Parts:
     freeze: bool = True
 
     @property
+    def is_live(self) -> bool:
+        """Time is the wall's: absence triggers wait for signs of life."""
+        return self.desk.is_watching
+
+    @property
     def ledger(self) -> Ledger:
         """The decision log and all it stands on."""
         return self.desk.ledger

@@ -108,21 +108,21 @@ def _timers(
 ) -> list[Timer]:
     """One timer for each customer of the page who is interested and was not told yet."""
     trigger = playbook.spec.triggers[rule]
-    subject, ids = subject_of(change, trigger), sorted(set(whose.values()))
+    subject, ids, due_at = subject_of(change, trigger), sorted(set(whose.values())), now + trigger.delay
     if subject is None or not ids:
         return []
     theirs = _interest_of(ids, subject, whose, uow)
     pending = uow.timers.of(ids)
-    fired = uow.timers.fired(ids, min(change.recorded_at, now - (trigger.cooldown or timedelta(0))))
+    past = uow.timers.past(ids, change.recorded_at)
+    cooling = uow.timers.fired(ids, due_at - trigger.cooldown) if trigger.cooldown else {}
     payload = payload_of(change, item, trigger)
-    due_at = now + trigger.delay
     timers: dict[str, Timer] = {}
     for id_key in page:
         customer_id = whose[id_key]
-        waiting = [t for t in pending.get(customer_id, ()) if (t.rule, t.key) == (rule, change.item_id)]
-        if customer_id in timers or any(t.set_by.startswith(f"item:{change.change_id}:") for t in waiting):
+        told = (it.set_by for it in (*pending.get(customer_id, ()), *past.get(customer_id, ())) if it.rule == rule)
+        if customer_id in timers or any(by.startswith(f"item:{change.change_id}:") for by in told):
             continue
-        if any((r, k) == (rule, change.item_id) for r, k, _ in fired.get(customer_id, ())):
+        if any((r, k) == (rule, change.item_id) for r, k, _ in cooling.get(customer_id, ())):
             continue
         if is_interested(theirs[customer_id], trigger, change.at):
             timers[customer_id] = Timer(

@@ -12,7 +12,7 @@ from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import PastTimer, Timer, TimerFate
-from opportune.ports.items import Interests, Items, Sources
+from opportune.ports.items import Catalogued
 from opportune.ports.watches import Watches
 
 
@@ -126,6 +126,10 @@ class Timers(Protocol):
 
     def still(self, timers: Sequence[Timer]) -> set[tuple[str, str, str]]:
         """Of these, the (rule, customer, key) that are still pending at the same version."""
+        ...
+
+    def put_off(self, timers: Sequence[Timer], until: datetime) -> None:
+        """Claimed timers, still as they were, are not claimed again before `until`; nothing else about them changes."""
         ...
 
     def finish(self, timers: Sequence[Timer], fate: TimerFate, at: datetime) -> None:
@@ -287,7 +291,7 @@ class Cursors(Protocol):
         ...
 
 
-class UnitOfWork(Protocol):
+class UnitOfWork(Catalogued, Protocol):
     """One transaction. Everything read is consistent; everything written commits together or not at all."""
 
     @property
@@ -322,12 +326,6 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> Idempotency: ...
     @property
     def cursors(self) -> Cursors: ...
-    @property
-    def items(self) -> Items: ...
-    @property
-    def interests(self) -> Interests: ...
-    @property
-    def sources(self) -> Sources: ...
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on to the caller."""
