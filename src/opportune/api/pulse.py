@@ -19,7 +19,7 @@ EVERY_S = 15.0
 async def pulse(
     through: Callable[[], Awaitable[object]], ledger: Ledger, clock: Clock, every_s: float = EVERY_S
 ) -> None:
-    """For ever: an empty parcel goes the way of all events (`through`), then a sign is written. A failure gives none."""
+    """For ever: an empty parcel goes the way of all events (`through`), then a sign is written. A failure: no sign."""
     while True:
         try:
             await through()

@@ -16,7 +16,8 @@ from opportune.api.problems import Refusal, bad
 from opportune.api.routes_customers import path_id
 from opportune.domain.item_updates import MAX_ID, ItemRefused, read_update
 from opportune.domain.items import ItemUpdate
-from opportune.flows.update_items import Updated, item_to_dict
+from opportune.flows.update_items import Updated
+from opportune.triggers.news import item_to_dict
 
 MAX_ITEMS = 1000
 _WHOLE_ITEM = {

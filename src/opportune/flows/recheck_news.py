@@ -8,11 +8,11 @@ from opportune.domain.events import Event
 from opportune.domain.items import Item, ItemChange
 from opportune.domain.messages import Send
 from opportune.domain.timers import Timer
-from opportune.flows.interest import BOUGHT, Signal, is_interested, noted, signals_of, things_in
-from opportune.flows.news import payload_now
 from opportune.playbook.load import Playbook
 from opportune.playbook.triggers import Trigger
 from opportune.ports import UnitOfWork
+from opportune.triggers.interest import BOUGHT, Signal, is_interested, noted, signals_of, things_in
+from opportune.triggers.news import payload_now
 
 _DAY = timedelta(days=1)
 _LOOKED_AT = 50

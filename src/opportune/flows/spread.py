@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from opportune.domain.identity import customer_id_of
 from opportune.domain.items import Item, ItemChange
 from opportune.domain.timers import Timer
-from opportune.flows.interest import is_interested, signals_of, since
-from opportune.flows.news import payload_of, rules_for, subject_of
 from opportune.flows.tally import note_interest
 from opportune.flows.update_items import NEWS
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Interest, Ledger, LockLost, OutboxItem, UnitOfWork
+from opportune.triggers.interest import is_interested, signals_of, since
+from opportune.triggers.news import payload_of, rules_for, subject_of
 
 LEASE = timedelta(seconds=60)
 PAGE = 500

@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from opportune.domain.events import Event
-from opportune.flows.interest import all_signals, noted
 from opportune.playbook.load import Playbook
 from opportune.ports import Ledger, UnitOfWork
+from opportune.triggers.interest import all_signals, noted
 
 PAGE = 1000
 

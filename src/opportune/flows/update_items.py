@@ -8,6 +8,7 @@ from opportune.domain.events import DeadLetter
 from opportune.domain.instants import format_instant
 from opportune.domain.items import Item, ItemChange, ItemUpdate, update_items
 from opportune.ports import Clock, Ledger, OutboxItem
+from opportune.triggers.news import item_to_dict, prices_of
 
 CHUNK = 500
 #: Topic of the outbox: a change that those interested have still to hear of; key = change id.
@@ -75,24 +76,6 @@ def item_at(item_id: str, ledger: Ledger, n_changes: int = 20) -> dict[str, Any]
     return {**item_to_dict(item), "changes": [_change_to_dict(c) for c in changes]}
 
 
-def item_to_dict(item: Item) -> dict[str, Any]:
-    """An item in the shape of the API, and of `item` in conditions and templates."""
-    return {
-        "item_id": item.item_id,
-        "price_minor": item.price_minor,
-        "price": major(item.price_minor),
-        "stock": item.stock,
-        "category": item.category,
-        "title": item.title,
-        "url": item.url,
-        "image_url": item.image_url,
-        "attributes": dict(item.attributes),
-        "is_active": item.is_active,
-        "is_available": item.is_available,
-        "updated_at": format_instant(item.updated_at),
-    }
-
-
 def _change_to_dict(change: ItemChange) -> dict[str, Any]:
     return {
         "change_id": change.change_id,
@@ -103,20 +86,3 @@ def _change_to_dict(change: ItemChange) -> dict[str, Any]:
         "was_available": change.was_available,
         "is_available": change.is_available,
     }
-
-
-def prices_of(change: ItemChange) -> dict[str, Any]:
-    """Old and new price and stock of a change. Prices also in major units, for the words of a message."""
-    return {
-        "old_price_minor": change.old_price_minor,
-        "price_minor": change.price_minor,
-        "old_price": major(change.old_price_minor),
-        "price": major(change.price_minor),
-        "old_stock": change.old_stock,
-        "stock": change.stock,
-    }
-
-
-def major(minor: int | None) -> float | None:
-    """Minor units as major ones; null stays null."""
-    return None if minor is None else minor / 100

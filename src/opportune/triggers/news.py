@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
+
+from opportune.domain.instants import format_instant
 from opportune.domain.items import Item, ItemChange
-from opportune.flows.arm import capped
-from opportune.flows.update_items import item_to_dict, major, prices_of
 from opportune.playbook.load import Playbook
 from opportune.playbook.triggers import Trigger
+
+MAX_PAYLOAD_BYTES = 8 * 1024
 
 
 def rules_for(change: ItemChange, playbook: Playbook, now: datetime) -> list[str]:
@@ -61,7 +64,7 @@ def subject_of(change: ItemChange, trigger: Trigger) -> str | None:
 def payload_of(change: ItemChange, item: Item, trigger: Trigger) -> dict[str, Any]:
     """What conditions and content may read: `event.*` with old and new price and stock, and `item.*`."""
     said = {"change": trigger.change, "change_id": change.change_id, "product_id": item.item_id, **prices_of(change)}
-    return capped({**said, "category": item.category, "item": item_to_dict(item)})
+    return _fitting({**said, "category": item.category, "item": item_to_dict(item)})
 
 
 def payload_now(payload: Mapping[str, Any], item: Item | None, trigger: Trigger) -> dict[str, Any] | None:
@@ -74,4 +77,46 @@ def payload_now(payload: Mapping[str, Any], item: Item | None, trigger: Trigger)
     if trigger.change == "low_stock" and not _is_low(item.stock, trigger):
         return None
     prices = {"price_minor": item.price_minor, "price": major(item.price_minor), "stock": item.stock}
-    return capped({**payload, **prices, "category": item.category, "item": item_to_dict(item)})
+    return _fitting({**payload, **prices, "category": item.category, "item": item_to_dict(item)})
+
+
+def item_to_dict(item: Item) -> dict[str, Any]:
+    """An item in the shape of the API, and of `item` in conditions and templates."""
+    return {
+        "item_id": item.item_id,
+        "price_minor": item.price_minor,
+        "price": major(item.price_minor),
+        "stock": item.stock,
+        "category": item.category,
+        "title": item.title,
+        "url": item.url,
+        "image_url": item.image_url,
+        "attributes": dict(item.attributes),
+        "is_active": item.is_active,
+        "is_available": item.is_available,
+        "updated_at": format_instant(item.updated_at),
+    }
+
+
+def prices_of(change: ItemChange) -> dict[str, Any]:
+    """Old and new price and stock of a change. Prices also in major units, for the words of a message."""
+    return {
+        "old_price_minor": change.old_price_minor,
+        "price_minor": change.price_minor,
+        "old_price": major(change.old_price_minor),
+        "price": major(change.price_minor),
+        "old_stock": change.old_stock,
+        "stock": change.stock,
+    }
+
+
+def major(minor: int | None) -> float | None:
+    """Minor units as major ones; null stays null."""
+    return None if minor is None else minor / 100
+
+
+def _fitting(payload: dict[str, Any]) -> dict[str, Any]:
+    """Without the item's own attributes where these would make it too large."""
+    if len(orjson.dumps(payload)) > MAX_PAYLOAD_BYTES:
+        payload["item"]["attributes"] = {}
+    return payload

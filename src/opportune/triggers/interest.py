@@ -10,16 +10,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from opportune.domain.events import Event, Origin
-from opportune.flows.arm import key_of
 from opportune.playbook.load import Playbook
 from opportune.playbook.triggers import Trigger
 from opportune.ports import Interest
+from opportune.triggers.marks import env_of, keys_of
 
 #: What shows interest in an item, unless the trigger says otherwise.
 LOOKING = ("Product Viewed", "Product Clicked", "Product Added", "Product Added to Wishlist")
 #: Ends the interest in the items it holds, and shows liking for their categories.
 BOUGHT = "Order Completed"
-MAX_SUBJECT = 200
 _FIELDS = {"i": "product_id", "c": "category"}
 _NOTHING: Mapping[str, Any] = {}
 
@@ -67,32 +66,23 @@ def noted(events: Iterable[Event], signals: Sequence[Signal], playbook: Playbook
         if event.origin is Origin.OWN:
             continue
         for signal in by_event.get(event.name, ()):
-            if signal.when is not None and not playbook.holds(signal.when, _environment(event)):
+            if signal.when is not None and not playbook.holds(signal.when, env_of(event, _NOTHING)):
                 continue
             for subject in _subjects(event, signal):
                 rows.append(Interest(f"{signal.kind}:{subject}", event.id_key, signal.name, event.event_at))
     return rows
 
 
-def _environment(event: Event) -> Mapping[str, Any]:
-    known = {"event": event.properties, "context": event.context}
-    return {**dict.fromkeys(("features", "scores", "traits", "item"), _NOTHING), **known}
-
-
 def _subjects(event: Event, signal: Signal) -> list[str]:
     if signal.key is not None:
-        found = key_of(event, signal.key)
-        return [found] if found else []
+        return keys_of(event, signal.key)
     return things_in(event, _FIELDS[signal.kind])
 
 
 def things_in(event: Event, field: str) -> list[str]:
     """Values of a field of the event's product or products, each once."""
-    products = event.properties.get("products")
-    listed = products if isinstance(products, list | tuple) else ()
-    values = [event.properties.get(field), *(p.get(field) for p in listed if isinstance(p, Mapping))]
-    texts = [str(v) for v in values if isinstance(v, str | int) and not isinstance(v, bool) and str(v)]
-    return list(dict.fromkeys(text[:MAX_SUBJECT] for text in texts))
+    found = (*keys_of(event, f"properties.{field}"), *keys_of(event, f"properties.products.{field}"))
+    return list(dict.fromkeys(found))
 
 
 def is_interested(rows: Iterable[Interest], trigger: Trigger, at: datetime) -> bool:
