@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench bench-faults serve setup lock clean
+.PHONY: demo test check bench bench-faults bench-kills serve setup lock clean
 
 setup: $(READY)
 
@@ -35,6 +35,9 @@ bench: $(READY)
 
 bench-faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
+
+bench-kills: $(READY)
+	$(BIN)/python -m benchmarks.kills
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
