@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features")
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
-LANES = (("beat", "signs", "spread", "fire", "deliver"), ("look",), ("project", "name models"), _SLOW)
+LANES = (("beat", "signs", "spread", "fire", "deliver"), ("look", "interest"), ("project", "name models"), _SLOW)
 
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
@@ -70,6 +70,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.replay import TurnTaken, anything_due, turn
     from opportune.flows.serve_models import serve_models
     from opportune.flows.spread import spread
+    from opportune.flows.tally import note_interest
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -136,6 +137,7 @@ def worker_of(installation: "Installation") -> "Worker":
     return Worker(
         duties={
             "signs": Duty(lambda: note_signs(i.ledger, i.playbook), every_s=1.0),
+            "interest": Duty(lambda: note_interest(i.ledger, i.playbook), every_s=5.0),
             "spread": Duty(in_turn(lambda: spread(i.ledger, i.playbook, i.clock)), every_s=0.2),
             "fire": Duty(in_turn(fired), every_s=0.1),
             "look": Duty(in_turn(looked), every_s=0.2),

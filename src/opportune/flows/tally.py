@@ -15,13 +15,9 @@ from opportune.triggers.interest import all_signals, noted
 PAGE = 1000
 
 
-def tally(ledger: Ledger, playbook: Playbook, limit: int = PAGE) -> int:
-    """Count one page of events; returns how many were read. 0: everything committed so far is counted."""
-    return note_interest(ledger, playbook, limit)
-
-
 def note_interest(ledger: Ledger, playbook: Playbook, limit: int = PAGE) -> int:
-    """Note one page of interest; 0 at once when the playbook has no catalogue trigger."""
+    """Note one page of interest; returns how many events were read: fewer than `limit`, and all committed are noted.
+    0 at once when the playbook has no catalogue trigger."""
     signals = all_signals(playbook)
     if not signals:
         return 0

@@ -146,6 +146,34 @@ def test_what_is_no_longer_true_is_not_said() -> None:
         assert said(box) == [("ann", "cheaper was 100.00, now 75.00")]
 
 
+QUIET = (
+    PLAYBOOK
+    + """
+quiet_hours: {start: "00:00", end: "20:00"}
+"""
+)
+
+
+def test_what_is_no_longer_true_when_it_leaves_is_not_sent() -> None:
+    """Booked for the evening; dearer, sold out or no longer scarce by then: cancelled. Cheaper still: it goes."""
+    with sandbox(QUIET, at="2026-01-05T12:00:00Z") as box:
+        for who, item in (("ann", "dearer"), ("bob", "gone"), ("eve", "cheaper"), ("fay", "plenty"), ("gus", "same")):
+            box.identify(who, timezone="Etc/UTC")
+            box.item(item, title=item, price_minor=10000, stock=9)
+            box.track(who, "Product Viewed", product_id=item)
+            box.item(item, **({"stock": 2} if item == "plenty" else {"price_minor": 8000}))
+        assert said(box) == []
+        box.advance("1h")
+        box.item("dearer", price_minor=9000)
+        box.item("gone", stock=0)
+        box.item("cheaper", price_minor=7500)
+        box.item("plenty", stock=90)
+        box.advance("8h")
+        words = "{} was 100.00, now 80.00"
+        assert [text for _, text in said(box) if "now" in text] == [words.format("cheaper"), words.format("same")]
+        assert not {who for who, _ in said(box)} & {"ann", "bob", "fay"}
+
+
 def test_declared_interest_takes_the_place_of_the_usual() -> None:
     """Another event, another property, a condition on it."""
     with sandbox(DELAYED) as box:
