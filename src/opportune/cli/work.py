@@ -13,7 +13,6 @@ import click
 from opportune.cli.printing import say
 
 if TYPE_CHECKING:
-    from opportune.flows.sweep import look_round
     from opportune.flows.work import Worker
     from opportune.wiring import Installation
 
@@ -33,8 +32,7 @@ def command(once: bool, beside: int | None) -> None:
     installation = Installation()
     worker = worker_of(installation)
     if once:
-        while worker.round():
-            pass
+        worker.exhaust()
         failed = {name: duty.last_error for name, duty in worker.duties.items() if duty.last_error}
         if failed:
             raise click.ClickException("; ".join(f"{name}: {error}" for name, error in failed.items()))
@@ -70,6 +68,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.replay import TurnTaken, anything_due, turn
     from opportune.flows.serve_models import serve_models
     from opportune.flows.spread import spread
+    from opportune.flows.sweep import look_round
     from opportune.flows.tally import note_interest
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
