@@ -103,7 +103,7 @@ def _letter(source: str, number: int, row: Row | Refused, refused: ItemRefused, 
         source=source,
         index=number,
         message_id=None,
-        code=RefusalCode.ITEM_INVALID.value,
+        code=RefusalCode.ROW_INVALID.value,
         message=f"row {number}: {refused.message}",
         body=body,
     )

@@ -32,7 +32,6 @@ class RefusalCode(StrEnum):
     TIMESTAMP_MISSING = "timestamp_missing"  # imports only: nothing else says when it happened
     BEFORE_1970 = "before_1970"
     BEYOND_RETENTION = "beyond_retention"  # live events only
-    ITEM_INVALID = "item_invalid"  # catalogue files: a field of an item cannot be taken
     ROW_INVALID = "row_invalid"  # tables: a cell that cannot be read
 
 
