@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench bench-faults bench-features serve setup lock clean
+.PHONY: demo test check bench bench-faults bench-features bench-kills serve setup lock clean
 
 setup: $(READY)
 
@@ -41,6 +41,9 @@ SIZE ?= --full
 bench-features: $(READY)
 	$(BIN)/python -m benchmarks.features $(SIZE)
 	$(BIN)/python -m benchmarks.arrival $(if $(SIZE),1000000,20000)
+
+bench-kills: $(READY)
+	$(BIN)/python -m benchmarks.kills
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv

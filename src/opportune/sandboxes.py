@@ -29,6 +29,7 @@ from opportune.domain.decisions import Ask, Decision
 from opportune.domain.envelopes import Reading, read_envelope
 from opportune.domain.events import EventKind, Origin
 from opportune.domain.instants import format_instant, parse_instant
+from opportune.domain.item_updates import read_update
 from opportune.domain.messages import Deliver, Send
 from opportune.domain.refusals import Refused
 from opportune.flows import consent as consents
@@ -41,6 +42,7 @@ from opportune.flows.profile import profile
 from opportune.flows.project import project
 from opportune.flows.replay import advance
 from opportune.flows.scoring import GivenScores
+from opportune.flows.update_items import put_items
 from opportune.playbook.load import SCORES, Playbook, load, load_files
 from opportune.playbook.values import parse_duration
 
@@ -122,6 +124,12 @@ class Sandbox:
     def send(self, envelope: Mapping[str, Any]) -> None:
         """Any event in the shape of a batch item: `type`, `userId`, `event`, `properties`, `timestamp`..."""
         self._take(dict(envelope), None, None)
+
+    def item(self, item_id: str, **fields: Any) -> None:
+        """What is so of an item of the catalogue, as `PUT /v1/items/{id}`. Raises ValueError naming the field."""
+        update = read_update(fields, self.now, item_id)
+        put_items([update], self._desk.ledger, self._clock)
+        self._settle()
 
     def consent(self, user_id: str, channel: str, state: str, *, topic: str = "*") -> None:
         """What a customer allows: `in` or `out`, on a channel (or `*`, or `profiling`) and topic."""

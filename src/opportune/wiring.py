@@ -148,6 +148,7 @@ class Installation:
             secret=self.secret,
             code_version=__version__,
             new_id=new_decision_id,
+            is_watching=self.settings.clock == "wall" and self._clock is None and not self.is_simulation,
         )
 
     @cached_property

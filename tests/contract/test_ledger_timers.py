@@ -137,3 +137,19 @@ def test_next_at_says_when_a_claim_will_find_something(ledger: Ledger) -> None:
         assert work.timers.next_at(at(8)) == at(8)
         work.timers.finish(claimed, TimerFate.FIRED, at(4))
         assert work.timers.next_at(at(4)) == at(9)
+
+
+def test_what_is_put_off_is_not_claimed_before_and_nothing_else_about_it_changes(ledger: Ledger) -> None:
+    """Also while its claim would have run out; arming it again ends the putting off; a stale claim puts off nothing."""
+    with ledger.begin() as work:
+        work.timers.arm([a_timer("k1"), a_timer("k2")])
+        claimed = work.timers.claim(at(1), 9, at(2), "w1")
+        work.timers.put_off(claimed, at(30))
+        work.timers.put_off([], at(30))
+        assert work.timers.claim(at(29), 9, at(40), "w2") == []
+        assert work.timers.next_at(at(5)) == at(30)
+        work.timers.arm([a_timer("k1", minutes=3, by="m2")])
+        work.timers.put_off(claimed, at(60))
+        assert [(it.key, it.version) for it in work.timers.claim(at(5), 9, at(9), "w2")] == [("k1", 2)]
+        assert work.timers.of(["c1"])["c1"][0] == a_timer("k2")
+        assert [it.key for it in work.timers.claim(at(60), 9, at(99), "w2")] == ["k2", "k1"]

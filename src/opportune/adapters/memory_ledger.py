@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from opportune.adapters.memory_decisions import MemoryDecisions, MemoryExposures, MemoryPlaybooks
 from opportune.adapters.memory_events import MemoryDeadLetters, MemoryEvents
+from opportune.adapters.memory_items import MemoryInterests, MemoryItems, MemorySources
 from opportune.adapters.memory_lock import FairLock
 from opportune.adapters.memory_outbox import MemoryCursors, MemoryIdempotency, MemoryOutbox
 from opportune.adapters.memory_people import MemoryConsents, MemoryCustomers, MemoryIdentities, MemoryStates
@@ -65,6 +66,9 @@ class MemoryUnit:
         self.outbox = MemoryOutbox(work)
         self.idempotency = MemoryIdempotency(work)
         self.cursors = MemoryCursors(work)
+        self.items = MemoryItems(work)
+        self.interests = MemoryInterests(work)
+        self.sources = MemorySources(work)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on."""

@@ -72,6 +72,13 @@ class MemoryTimers:
         row = self._work.rows("timers").get((timer.rule, timer.customer_id, timer.key))
         return row is not None and (row[8], row[_SET_BY]) == (timer.version, timer.set_by)
 
+    def put_off(self, timers: Sequence[Timer], until: datetime) -> None:
+        """Lease them, still as they were, until then."""
+        for timer in timers:
+            if self._is_there(timer):
+                rows, place = self._work.change("timers"), (timer.rule, timer.customer_id, timer.key)
+                rows[place] = (*rows[place][:-1], to_us(until))
+
     def finish(self, timers: Sequence[Timer], fate: TimerFate, at: datetime) -> None:
         """Move to the history. One that was restarted or left in the meantime is not touched."""
         for timer in timers:
@@ -130,6 +137,7 @@ class MemoryTimers:
 
     def next_at(self, now: datetime) -> datetime | None:
         """When `claim` next finds something; null when nothing is pending."""
-        free = (max(row[_DUE_AT], row[-1], to_us(now)) for row in self._work.rows("timers").values())
+        now_us = to_us(now)
+        free = (max(row[_DUE_AT], row[-1], now_us) for row in self._work.rows("timers").values())
         first = min(free, default=None)
         return None if first is None else from_us(first)

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 #: The newest file in migrations/versions: a database at this revision is opened without starting alembic.
-REVISION = "0002"
+REVISION = "0003"
 VERSION_TABLE = "opportune_version"
 
 metadata = MetaData()
@@ -59,6 +59,9 @@ def _txid() -> Column[int]:
     """The writing transaction (PostgreSQL; 0 on SQLite, whose single writer commits in order): see sql_events."""
     return Column("txid", BigInteger(), FetchedValue(), nullable=False)
 
+
+#: For the tables of other files.
+key_type, text_column, instant_column, seq_column = _key, _text, _instant, _seq
 
 customer_locks = Table("customer_locks", metadata, Column("customer_id", _key(), primary_key=True))
 

@@ -63,6 +63,10 @@ _KEEP_SQLITE = text(
     f"INSERT INTO timer_history ({_KEPT}, fate, at) SELECT {_KEPT}, :fate, :at FROM timers WHERE {_SAME}"
 )
 _DROP_SQLITE = text(f"DELETE FROM timers WHERE {_SAME}")
+_PUT_OFF = {
+    True: text(f"UPDATE timers t SET leased_until = :until FROM {_RECORD} WHERE {_MATCH}"),
+    False: text(f"UPDATE timers SET leased_until = :until WHERE {_SAME}"),
+}
 _OF = (
     select(*(_timers[name] for name in TIMER))
     .where(among(_timers.customer_id, "ids"))
@@ -151,6 +155,16 @@ class SqlTimers:
         which = orjson.dumps(_places(timers)).decode()
         # The version counts from 1 again after a timer has left, so who set it is compared as well.
         return {(row[0], row[1], row[2]) for row in self._work.fetch(_STILL[self._work.is_postgresql], which=which)}
+
+    def put_off(self, timers: Sequence[Timer], until: datetime) -> None:
+        """Lease them, still as they were, until then."""
+        if not timers:
+            return
+        which = _places(timers)
+        if self._work.is_postgresql:
+            self._work.run(_PUT_OFF[True], which=orjson.dumps(which).decode(), until=to_us(until))
+        else:
+            self._work.run_many(_PUT_OFF[False], [it | {"until": to_us(until)} for it in which])
 
     def finish(self, timers: Sequence[Timer], fate: TimerFate, at: datetime) -> None:
         """Move to the history. One that was restarted or left in the meantime is not touched."""

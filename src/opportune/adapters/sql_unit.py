@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 
 from opportune.adapters.sql_decisions import SqlDecisions, SqlExposures, SqlPlaybooks
 from opportune.adapters.sql_events import SqlDeadLetters, SqlEvents
+from opportune.adapters.sql_items import SqlInterests, SqlItems, SqlSources
 from opportune.adapters.sql_outbox import SqlCursors, SqlIdempotency, SqlOutbox
 from opportune.adapters.sql_people import SqlConsents, SqlCustomers, SqlIdentities, SqlStates
 from opportune.adapters.sql_sends import SqlOutcomes, SqlSends
@@ -97,6 +98,21 @@ class SqlUnit:
     def cursors(self) -> SqlCursors:
         """Small named facts and leases."""
         return SqlCursors(self._work)
+
+    @property
+    def items(self) -> SqlItems:
+        """The catalogue of items."""
+        return SqlItems(self._work)
+
+    @property
+    def interests(self) -> SqlInterests:
+        """Who did what with which item."""
+        return SqlInterests(self._work)
+
+    @property
+    def sources(self) -> SqlSources:
+        """Signs of life of sources."""
+        return SqlSources(self._work)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on."""

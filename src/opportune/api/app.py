@@ -1,5 +1,6 @@
 """The HTTP door: every route in one table, hot paths found before any routing, every error told as a problem."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,10 +20,12 @@ from opportune.api.keys import Keys
 from opportune.api.metrics import Metrics
 from opportune.api.parts import Parts
 from opportune.api.problems import Refusal, problem_response
+from opportune.api.pulse import pulse
 from opportune.api.routes_customers import SLASH, CustomerRoutes
 from opportune.api.routes_decisions import DecisionRoutes
 from opportune.api.routes_events import EventRoutes
 from opportune.api.routes_experiments import ExperimentRoutes
+from opportune.api.routes_items import ItemRoutes
 from opportune.api.routes_operate import OperateRoutes
 
 DESCRIPTION = "Behaviour in; ranked, capped, explained message decisions out."
@@ -31,6 +34,7 @@ TAGS = [
     {"name": "decisions", "description": "What to say to whom, and why not the rest."},
     {"name": "messages", "description": "What became of what was said."},
     {"name": "customers", "description": "What is known of one customer, and what they allow."},
+    {"name": "items", "description": "The catalogue: prices, stock, and how they changed."},
     {"name": "operation", "description": "Probes, playbook, clock."},
 ]
 
@@ -68,9 +72,12 @@ def create_app(parts: Parts) -> Door:
         if parts.freeze:
             gc.collect()
             gc.freeze()
+        beating = asyncio.create_task(pulse(events.touch, parts.ledger, parts.clock)) if parts.is_live else None
         try:
             yield
         finally:
+            if beating is not None:
+                beating.cancel()
             for batcher in batchers:
                 await batcher.close()
 
@@ -86,7 +93,7 @@ def create_app(parts: Parts) -> Door:
         lifespan=lifespan,
     )
     endpoints = [*events.endpoints(), *decisions.endpoints(), *customers.endpoints(), *operate.endpoints()]
-    endpoints += ExperimentRoutes(parts).endpoints()
+    endpoints += [*ExperimentRoutes(parts).endpoints(), *ItemRoutes(parts).endpoints()]
     endpoints += document_endpoints(app)
     app.hot = {}
     for endpoint in endpoints:

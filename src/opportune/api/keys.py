@@ -15,7 +15,7 @@ class Scope(Flag):
 
     WRITE = auto()  # append events
     DECIDE = auto()  # scores, decisions, statuses
-    ADMIN = auto()  # everything else: customers, consent, playbook, dead letters, clock
+    ADMIN = auto()  # everything else: customers, consent, items, playbook, dead letters, clock
 
 
 class Keys:

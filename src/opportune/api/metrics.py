@@ -4,12 +4,14 @@ With several workers every process counts for itself and a scrape reaches one of
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from opportune.domain.decisions import Decision
 from opportune.flows.freshness import Freshness
+from opportune.flows.health import Health
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -66,6 +68,18 @@ class Metrics:
             registry=r,
         )
         self._checked.set(math.nan)
+        self._well = Gauge(
+            "opportune_source_well",
+            "1 while a source of events gives its signs of life, else 0.",
+            ("source",),
+            registry=r,
+        )
+        self._settled = Gauge(
+            "opportune_source_settles_in_seconds",
+            "How long absence triggers still wait for a source's backlog after a fault; 0: they do not.",
+            ("source",),
+            registry=r,
+        )
         self._removal_of: dict[tuple[str, str], Counter] = {}
         self._message_of: dict[tuple[str, str], Counter] = {}
         self._mode_of: dict[str, Counter] = {}
@@ -130,6 +144,13 @@ class Metrics:
             self._skew.set(freshness.worst_share)
         if freshness.checked_at is not None:
             self._checked.set(freshness.checked_at.timestamp())
+
+    def sources(self, found: Mapping[str, Health], now: datetime) -> None:
+        """Set how the sources of events are."""
+        for name, one in found.items():
+            self._well.labels(name).set(1 if one.is_well else 0)
+            waits_s = (one.settled_at - now).total_seconds() if one.settled_at is not None else 0.0
+            self._settled.labels(name).set(max(waits_s, 0.0))
 
     def text(self) -> bytes:
         """The Prometheus exposition format."""

@@ -81,6 +81,28 @@ class StatusBody(Shape):
     reason: str | None = Field(None, max_length=500)
 
 
+class ItemBody(Shape):
+    """What is so of an item. A field left out keeps its value; null clears it."""
+
+    price_minor: int | None = Field(None, ge=0, le=10**12, description="Minor units, like 1990 for 19.90.")
+    price: float | str | None = Field(None, description="Major units, in the place of price_minor.")
+    stock: int | None = Field(None, le=10**9, description="Pieces; null: not counted; 0 (or less): sold out.")
+    category: str | None = Field(None, max_length=200)
+    title: str | None = Field(None, max_length=1000)
+    url: str | None = Field(None, max_length=2000)
+    image_url: str | None = Field(None, max_length=2000)
+    attributes: dict[str, Any] | None = Field(None, description="Your own; replaced as a whole.")
+    is_active: bool | None = Field(None, description="false: it cannot be bought.")
+    updated_at: Instant | None = Field(None, description="ISO 8601, when this became so; null: now.")
+    item_id: str | int | None = Field(None, description="As in the path, where it is in the path.")
+
+
+class ItemsBody(Shape):
+    """Up to 1,000 items, each with its item_id (the product_id of your events)."""
+
+    items: list[ItemBody] = Field(min_length=1, max_length=1000)
+
+
 class ClockBody(Shape):
     """The instant to move the replay clock to."""
 
@@ -182,6 +204,12 @@ class ScoresOut(BaseModel):
     """One object per customer in the order asked: customer_id, and a score under each model's name."""
 
     scores: list[dict[str, Any]]
+
+
+class ItemsOut(BaseModel):
+    """In the order given: each item as it is now, or `{"item_id", "error": {"code", "field", "message"}}`."""
+
+    items: list[dict[str, Any]]
 
 
 class EventsOut(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from opportune.domain.customers import Consent
 from opportune.domain.decisions import Ask
 from opportune.domain.events import DeadLetter, Event
+from opportune.domain.items import ItemUpdate
 from opportune.domain.messages import Send
 from opportune.flows.consent import put as put_consent
 from opportune.flows.decide import Answer, decide
@@ -18,6 +19,7 @@ from opportune.flows.ingest import ingest
 from opportune.flows.lookup import score, stored
 from opportune.flows.profile import profile
 from opportune.flows.replay import Passage
+from opportune.flows.update_items import Updated, item_at, put_items
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger
 from opportune.settings import Settings
@@ -60,6 +62,8 @@ class Flows:
     report_status: Callable[[str, str, datetime | None, str | None, Ledger, Clock], Send] = report_status
     consent: Consenting = put_consent
     experiments: Callable[[Ledger, Playbook, Clock], list[dict[str, Any]]] = experiments
+    put_items: Callable[[Sequence[ItemUpdate], Ledger, Clock], Updated] = put_items
+    item: Callable[[str, Ledger], dict[str, Any] | None] = item_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,11 @@ class Parts:
     #: Make time pass up to an instant; null on the wall's clock. Raises ValueError (backwards), Unavailable.
     advance: Callable[[datetime], Passage] | None = None
     freeze: bool = True
+
+    @property
+    def is_live(self) -> bool:
+        """Time is the wall's: absence triggers wait for signs of life."""
+        return self.desk.is_watching
 
     @property
     def ledger(self) -> Ledger:

@@ -21,7 +21,8 @@ from opportune.api.problems import Refusal, bad
 from opportune.api.routes_customers import MAX_LISTED, read_limit
 from opportune.domain.events import DeadLetter
 from opportune.domain.instants import format_instant
-from opportune.flows.freshness import freshness
+from opportune.flows.freshness import Freshness, freshness
+from opportune.flows.health import Health, health
 from opportune.ports import Unavailable
 
 log = logging.getLogger("opportune.api")
@@ -66,14 +67,18 @@ class OperateRoutes:
         if time.monotonic() >= self._fresh_until:
             self._fresh_until = time.monotonic() + FRESH_FOR_S
             try:
-                found = await asyncio.wait_for(
-                    asyncio.to_thread(freshness, self.parts.ledger, self.parts.clock), READY_WITHIN_S
-                )
+                found = await asyncio.wait_for(asyncio.to_thread(self._look), READY_WITHIN_S)
             except (TimeoutError, Unavailable) as problem:
                 log.warning("no freshness of features in /metrics: %s", problem or "the ledger did not answer")
             else:
-                self.metrics.fresh(found)
+                self.metrics.fresh(found[0])
+                self.metrics.sources(found[1], self.parts.clock.now())
         return Response(self.metrics.text(), 200, None, CONTENT_TYPE_LATEST)
+
+    def _look(self) -> tuple[Freshness, dict[str, Health]]:
+        with self.parts.ledger.read() as uow:
+            sources = health(self.parts.playbook, self.parts.clock.now(), uow) if self.parts.is_live else {}
+        return freshness(self.parts.ledger, self.parts.clock), sources
 
     async def playbook(self, request: Request) -> Response:
         """GET /v1/playbook."""

@@ -79,6 +79,7 @@ def examine() -> Iterator[Check]:
     if reached.state != "fail":
         yield guarded("clock", "see OPPORTUNE_CLOCK", lambda: clock(i))
         yield guarded("worker", "start `opportune work`", lambda: worker(i))
+        yield guarded("sources", "see docs/playbook.md, Sources", lambda: sources(i))
     if settings.redis_url:
         yield guarded("redis", "start it, or correct OPPORTUNE_REDIS_URL", lambda: redis(settings))
     yield guarded(
@@ -214,7 +215,7 @@ def worker(i: "Installation") -> Check:
     heard, now = last_beat(i.ledger), i.clock.now()
     with i.ledger.read() as uow:
         waiting = {topic: uow.outbox.depth(topic) for topic in ("project", "deliver")}
-        due, n_timers = uow.timers.next_due(), uow.timers.pending()
+        due, free_at, n_timers = uow.timers.next_due(), uow.timers.next_at(now), uow.timers.pending()
         late = uow.sends.due(now - OVERDUE, 1, "service")
     lag = f"{waiting['project']:,} projections, {waiting['deliver']:,} deliveries, {n_timers:,} timers waiting"
     start = "start it: `opportune serve` does, or `opportune work`"
@@ -223,7 +224,8 @@ def worker(i: "Installation") -> Check:
     silent = datetime.now(UTC) - heard[0]
     if silent > SILENT:
         return Check("worker", "fail", f"the last worker was heard of {_ago(silent)} ago; {lag}", start)
-    if due is not None and due < now - OVERDUE:
+    # What is put off (absence that waits for its sources) is not overdue: nobody can claim it now.
+    if due is not None and due < now - OVERDUE and free_at is not None and free_at <= now:
         return Check("worker", "fail", f"a timer is {_ago(now - due)} overdue; {lag}", "see the worker's log; run more")
     if late:
         lateness = _ago(now - late[0].send_at)
@@ -233,6 +235,25 @@ def worker(i: "Installation") -> Check:
     if waiting["project"] > _MANY:
         return Check("worker", "warn", f"projections lag; {lag}", "decisions read the ledger meanwhile; see its log")
     return Check("worker", "ok", f"heard of {_ago(silent)} ago; {lag}")
+
+
+def sources(i: "Installation") -> Check:
+    """Events can come in, as far as their signs of life tell; absence triggers wait for those that cannot."""
+    from opportune.flows.health import health
+
+    if not i.desk.is_watching:
+        return Check("sources", "ok", "on the replay clock history counts as complete")
+    now = i.clock.now()
+    with i.ledger.read() as uow:
+        found = health(i.playbook, now, uow)
+    sick = sorted(name for name, one in found.items() if not one.is_well)
+    settling = sorted(name for name, one in found.items() if one.settled_at is not None)
+    if sick:
+        what = f"no signs of life: {', '.join(sick)}; absence triggers wait for them"
+        return Check("sources", "warn", what, "ingestion: start `opportune serve`; others: see why they send nothing")
+    if settling:
+        return Check("sources", "ok", f"back after a fault, their backlog is awaited: {', '.join(settling)}")
+    return Check("sources", "ok", ", ".join(sorted(found)))
 
 
 def redis(settings: "Settings") -> Check:

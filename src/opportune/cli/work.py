@@ -13,13 +13,12 @@ import click
 from opportune.cli.printing import say
 
 if TYPE_CHECKING:
-    from opportune.flows.sweep import look_round
     from opportune.flows.work import Worker
     from opportune.wiring import Installation
 
 _SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features")
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
-LANES = (("beat", "fire", "deliver"), ("look",), ("project", "name models"), _SLOW)
+LANES = (("beat", "signs", "spread", "fire", "deliver"), ("look", "interest"), ("project", "name models"), _SLOW)
 
 
 @click.command("work", epilog="Example:  opportune work      (serve starts one by itself)")
@@ -33,8 +32,7 @@ def command(once: bool, beside: int | None) -> None:
     installation = Installation()
     worker = worker_of(installation)
     if once:
-        while worker.round():
-            pass
+        worker.exhaust()
         failed = {name: duty.last_error for name, duty in worker.duties.items() if duty.last_error}
         if failed:
             raise click.ClickException("; ".join(f"{name}: {error}" for name, error in failed.items()))
@@ -64,10 +62,14 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.fire import fire
     from opportune.flows.forget import forget_answers
+    from opportune.flows.health import forget_signs, note_signs
     from opportune.flows.project import project
     from opportune.flows.publish import archive_events, compact_archive
     from opportune.flows.replay import TurnTaken, anything_due, turn
     from opportune.flows.serve_models import serve_models
+    from opportune.flows.spread import spread
+    from opportune.flows.sweep import look_round
+    from opportune.flows.tally import note_interest
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -105,6 +107,10 @@ def worker_of(installation: "Installation") -> "Worker":
 
         return run
 
+    def forgot() -> int:
+        forget_signs(i.ledger, i.clock)
+        return forget_answers(i.ledger, i.clock)
+
     verified: list[int] = []
     named: set[str] = set()
 
@@ -129,13 +135,16 @@ def worker_of(installation: "Installation") -> "Worker":
 
     return Worker(
         duties={
+            "signs": Duty(lambda: note_signs(i.ledger, i.playbook), every_s=1.0),
+            "interest": Duty(lambda: note_interest(i.ledger, i.playbook), every_s=5.0),
+            "spread": Duty(in_turn(lambda: spread(i.ledger, i.playbook, i.clock)), every_s=0.2),
             "fire": Duty(in_turn(fired), every_s=0.1),
             "look": Duty(in_turn(looked), every_s=0.2),
             "deliver": Duty(in_turn(delivered), every_s=0.2),
             "project": Duty(projected, every_s=0.05),
             "archive": Duty(lambda: archive_events(i.ledger, i.archive, i.clock, i.owner), every_s=30.0),
             "publish": Duty(lambda: sum(publish_all(i)), every_s=30.0),
-            "forget": Duty(lambda: forget_answers(i.ledger, i.clock), every_s=3600.0),
+            "forget": Duty(forgot, every_s=3600.0),
             "fetch": Duty(fetched, every_s=5.0),
             "beat": Duty(lambda: beat(i.ledger, WallClock(), i.owner), every_s=15.0),
             "name models": Duty(lambda: serve_models(MODEL_NAMES, i.shelf, i.feast, named), every_s=5.0),

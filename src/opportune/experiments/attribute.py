@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from opportune.domain.events import Event
 from opportune.domain.messages import Send
-from opportune.features.measures import to_minor
+from opportune.domain.money import to_minor
 from opportune.playbook.load import Playbook
 
 

@@ -13,7 +13,7 @@ from opportune.domain.decisions import Decision, Reason, Removal, Stage
 from opportune.domain.events import Event
 from opportune.domain.instants import format_instant
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
-from opportune.features.measures import to_minor
+from opportune.domain.money import to_minor
 from opportune.playbook.load import Playbook
 
 #: Figure -> what it counts. The cohort is the same for all of them.

@@ -5,22 +5,19 @@ Money arrives in major units of the currency and leaves as integer minor units: 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Literal
 
 from opportune.domain.events import Event, EventKind
 from opportune.domain.instants import EPOCH, parse_instant, to_us
+from opportune.domain.money import MAX_MINOR, to_minor
 from opportune.domain.statements import SPEAKING, stated
 from opportune.domain.traits import is_zone
 from opportune.features.declare import SEPARATOR
 
-#: Larger amounts (10 billion major units on one event) are taken for errors and read as null; keeps sums in 64 bits.
-MAX_MINOR = 10**12
 MAX_QUANTITY = 10**6
 MAX_LABEL = 200
 MAX_LINES = 100  # products of one event that are asked for their category
 
-_CENT = Decimal(1)
 _US_PER_DAY = 86_400_000_000
 _SPEAKING = frozenset(SPEAKING)
 _CHANNELS = {
@@ -114,17 +111,6 @@ KINDS: Mapping[str, Literal["int64", "int32", "bool"]] = {
     "is_sms_out": "bool",
     "is_profiling_out": "bool",
 }
-
-
-def to_minor(amount: Any) -> int | None:
-    """Integer minor units of an amount in major units (number or numeric text); null when it is no finite amount."""
-    if amount is None or isinstance(amount, bool) or not isinstance(amount, int | float | str | Decimal):
-        return None
-    try:
-        minor = int((Decimal(str(amount)) * 100).quantize(_CENT, rounding=ROUND_HALF_EVEN))
-    except (InvalidOperation, ValueError, OverflowError):
-        return None
-    return minor if -MAX_MINOR <= minor <= MAX_MINOR else None
 
 
 def extract(event: Event) -> Measures:

@@ -12,6 +12,7 @@ from opportune.domain.decisions import Reason
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.consent import changed_event
 from opportune.flows.desk import horizon_start
+from opportune.flows.recheck_news import outdated
 from opportune.flows.sent import append_own, commit_sent, own_event
 from opportune.playbook.load import Playbook
 from opportune.playbook.vary import overridden
@@ -94,6 +95,7 @@ def ask_again(
     go: list[Send] = []
     released: dict[str, Reason] = {}
     moved: dict[str, datetime] = {}
+    untrue = outdated([s for s in sends.values() if s.state is SendState.RESERVED], playbook, uow)
     for message_id in message_ids:
         send = sends.get(message_id)
         if send is None or send.state is not SendState.RESERVED:
@@ -101,7 +103,11 @@ def ask_again(
         who = customers.get(send.customer_id) or Customer(customer_id=send.customer_id)
         others = [s for s in logs.get(send.customer_id, ()) if s.message_id != message_id]
         mine = overridden(playbook, send.payload.get("assignments", {}))  # as it was decided, if it still runs
-        verdict = recheck(send, now, who, consents.get(send.customer_id, ()), others, mine)
+        verdict = (
+            Reason.CANCELLED
+            if message_id in untrue
+            else recheck(send, now, who, consents.get(send.customer_id, ()), others, mine)
+        )
         if isinstance(verdict, Reason):
             uow.sends.move(message_id, SendState.RELEASED, now, verdict)
             released[message_id] = verdict

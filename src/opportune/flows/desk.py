@@ -23,6 +23,8 @@ class Desk:
     secret: bytes
     code_version: str
     new_id: Callable[[], str]
+    #: Absence waits for its sources. Off on the replay clock: replayed history counts as complete and healthy.
+    is_watching: bool = False
 
     def seed(self, decision_id: str) -> str:
         """HMAC-SHA256(secret, decision id) in hex: the only randomness of a decision."""

@@ -10,7 +10,9 @@ from opportune.domain.messages import Deliver
 from opportune.domain.timers import Timer, TimerFate
 from opportune.flows.decide import Answer, decide
 from opportune.flows.desk import Desk
+from opportune.flows.hold import hold
 from opportune.flows.plan_ahead import plan_ahead, rules_following
+from opportune.flows.recheck_news import still_news
 from opportune.ports import Unavailable, UnitOfWork
 
 log = logging.getLogger("opportune.fire")
@@ -33,21 +35,25 @@ def fire(desk: Desk, owner: str, limit: int = 200) -> FireReport:
     now = desk.clock.now()
     with desk.ledger.begin() as uow:
         due = uow.timers.claim(now, limit, now + LEASE, owner)
-        gone = [(t, fate) for t in due if (fate := fate_now(t, desk, now)) is not TimerFate.FIRED]
+        fresh, untrue = still_news(due, desk.playbook, uow)
+        gone = [(t, fate) for t in fresh if (fate := fate_now(t, desk, now)) is not TimerFate.FIRED]
+        gone += [(t, TimerFate.CONDITION_FALSE) for t in untrue]
         followed = rules_following((t for t, _ in gone), desk.playbook)
         _drop([(t, fate) for t, fate in gone if t.customer_id not in followed], uow, now)
+        live = [t for t in fresh if fate_now(t, desk, now) is TimerFate.FIRED]
+        if desk.is_watching:
+            live = hold(live, desk.playbook, now, uow)
     if followed:  # the next of their days is planned as they are dropped
         with desk.ledger.begin(sorted(followed)) as uow:
             _drop([(t, fate) for t, fate in gone if t.customer_id in followed], uow, now)
             plan_ahead(followed, uow.customers.get(followed), uow, desk.playbook, now)
     n_dropped = len(gone)
-    live = [t for t in due if fate_now(t, desk, now) is TimerFate.FIRED]
     decisions = [a for a in decide_each([ask_of(t) for t in live], desk) if isinstance(a, Decision)]
     return FireReport(len(due), len(decisions), sum(len(d.messages) for d in decisions), n_dropped)
 
 
 def _drop(gone: Sequence[tuple[Timer, TimerFate]], uow: UnitOfWork, now: datetime) -> None:
-    for fate in (TimerFate.RULE_GONE, TimerFate.EXPIRED):
+    for fate in (TimerFate.RULE_GONE, TimerFate.EXPIRED, TimerFate.CONDITION_FALSE):
         timers = [t for t, its in gone if its is fate]
         if timers:
             uow.timers.finish(timers, fate, now)

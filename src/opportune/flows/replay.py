@@ -15,7 +15,9 @@ from opportune.flows.deliver import deliver
 from opportune.flows.desk import Desk
 from opportune.flows.fire import fire
 from opportune.flows.ingest import ingest
+from opportune.flows.spread import spread
 from opportune.flows.sweep import look_round, next_look_at
+from opportune.flows.update_items import NEWS
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Courier, Ledger, MovableClock, Unavailable
 
@@ -75,7 +77,10 @@ def advance(
     while True:
         now = clock.now()
         look_at = next_look_at(desk.ledger, desk.playbook, now)
-        timers_at, messages_at = _next_due(desk.ledger, now)
+        news_at, timers_at, messages_at = _next_due(desk.ledger, now)
+        if news_at is not None and news_at <= now:
+            spread(desk.ledger, desk.playbook, clock)
+            continue
         if look_at is not None and look_at <= now and look_round(desk, owner):
             continue
         if timers_at is not None and timers_at <= now:
@@ -83,7 +88,7 @@ def advance(
         elif messages_at is not None and messages_at <= now:
             _deliver(desk, courier, clock, passage)
         else:
-            waits = (look_at, timers_at, messages_at)
+            waits = (look_at, news_at, timers_at, messages_at)
             following = min((at for at in waits if at is not None and at > now), default=None)
             if meanwhile is not None:
                 meanwhile()
@@ -112,15 +117,15 @@ def _deliver(desk: Desk, courier: Courier, clock: Clock, passage: Passage) -> No
 
 
 def anything_due(ledger: Ledger, playbook: Playbook, now: datetime) -> bool:
-    """True when a timer or a delivery can be claimed at `now`, or somebody has to be looked at."""
+    """True when news, a timer or a delivery can be claimed at `now`, or somebody has to be looked at."""
     waits = (*_next_due(ledger, now), next_look_at(ledger, playbook, now))
     return any(at is not None and at <= now for at in waits)
 
 
-def _next_due(ledger: Ledger, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """When the next timer, and when the next message can be claimed; null: there is none."""
+def _next_due(ledger: Ledger, now: datetime) -> tuple[datetime | None, datetime | None, datetime | None]:
+    """When the next news of the catalogue, timer, and message can be claimed; null: there is none."""
     with ledger.read() as uow:
-        return uow.timers.next_at(now), uow.outbox.next_at("deliver", now)
+        return uow.outbox.next_at(NEWS, now), uow.timers.next_at(now), uow.outbox.next_at("deliver", now)
 
 
 def _rounded_up(at: datetime, grain: timedelta) -> datetime:

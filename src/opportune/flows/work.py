@@ -10,6 +10,9 @@ from opportune.ports import Unavailable
 
 log = logging.getLogger("opportune.work")
 
+#: Duties asked so often pass work on to each other: news, looks, timers, messages, projections.
+QUICK_S = 1.0
+
 
 @dataclass(slots=True)
 class Duty:
@@ -52,6 +55,13 @@ class Worker:
             total += n
             duty.next_at = self.monotonic() + (0.0 if n else duty.every_s)
         return total
+
+    def exhaust(self) -> None:
+        """Rounds until nothing is waiting. What one duty did may be another's work: the quick ones are asked again."""
+        while self.round():
+            for duty in self.duties.values():
+                if duty.every_s <= QUICK_S and duty.last_error is None:
+                    duty.next_at = 0.0
 
     def lanes(self, *names: tuple[str, ...]) -> "list[Worker]":
         """The same duties in several workers, to run side by side: a slow one then holds up only its own lane."""

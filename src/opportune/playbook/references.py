@@ -22,7 +22,7 @@ Found = tuple[Path, str]
 #: section -> blocks by name, faulty ones included
 Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
-NAMED = ("goals", "topics", "caps", "audiences", "occasions", "triggers", "campaigns", "experiments")
+NAMED = ("goals", "topics", "caps", "audiences", "occasions", "sources", "triggers", "campaigns", "experiments")
 #: Who may take part in an experiment: nothing that depends on the request, or on the models under test.
 TAKES_PART_ROOTS = ("features", "traits")
 

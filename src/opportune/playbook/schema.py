@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from opportune.playbook.sources import Source
 from opportune.playbook.triggers import Occasion, Trigger
 from opportune.playbook.values import Block, Channel, Duration, Instant, Name, Purpose, parse_duration
 
@@ -223,6 +224,7 @@ class PlaybookSpec(Block):
     audiences: dict[Name, str] = Field(default_factory=dict, description="Name -> condition: who belongs to it.")
     occasions: dict[Name, Occasion] = Field(default_factory=dict)
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
+    sources: dict[Name, Source] = Field(default_factory=dict, description="Where events come from.")
     watch_every: Duration = timedelta(days=1)
     campaigns: dict[Name, Campaign] = Field(default_factory=dict)
     exploration: Exploration = Exploration()

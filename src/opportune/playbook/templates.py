@@ -27,7 +27,7 @@ MAX_LENGTH = 256_000
 MAX_ITEMS = 1_000
 MAX_LOOP_STEPS = 10_000
 
-ROOTS = ("traits", "event", "features", "scores", "context", "customer_id")
+ROOTS = ("traits", "event", "item", "features", "scores", "context", "customer_id")
 _TAGS = {
     *("if", "unless", "case", "for", "break", "continue", "assign", "capture", "cycle", "comment", "raw", "echo"),
     *("liquid", "#", "content", "output", "literal", "illegal", "statement"),

@@ -41,7 +41,7 @@ KEYS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "score": (("score", "above"), ("rearm_below",)),
     "audience": ((), ("entered", "left")),
     "milestone": (("milestone", "levels"), ("on",)),
-    "catalogue": (("change",), ("interest", "within", "at_least")),
+    "catalogue": (("change",), ("interest", "within", "at_least", "at_most")),
     "transactional": (("on",), ()),
     "request": ((), ()),
 }
@@ -167,6 +167,7 @@ class Trigger(Block):
     # catalogue
     change: Change | None = None
     interest: Ons = Field((), description="Events that show interest in an item, each with the item as `key`.")
+    at_most: int = Field(5, ge=1, description="low_stock: so many or fewer are left.")
     within: Duration = Field(timedelta(days=90), description="Interest this old has expired.")
 
     @model_validator(mode="before")
@@ -298,6 +299,8 @@ def _fault_of_milestone(trigger: Trigger) -> str | None:
 def _fault_of_catalogue(trigger: Trigger) -> str | None:
     if trigger.at_least is not None and (trigger.change != "price_drop" or trigger.at_least >= 1):
         return "`at_least` is the least share of the price that must fall, like 0.1, for `change: price_drop`"
+    if trigger.change != "low_stock" and trigger.at_most != 5:
+        return "`at_most` says how few must be left, for `change: low_stock`"
     return None
 
 

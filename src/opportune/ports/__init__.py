@@ -4,6 +4,7 @@ Every method takes and returns batches. Mappings by customer id leave out custom
 """
 
 from opportune.ports.errors import LockLost, Unavailable
+from opportune.ports.items import Interest, Interests, Items, Sources
 from opportune.ports.ledger import (
     Consents,
     Cursors,
@@ -60,6 +61,9 @@ __all__ = [
     "Idempotency",
     "IdempotentAnswer",
     "Identities",
+    "Interest",
+    "Interests",
+    "Items",
     "Ledger",
     "LockLost",
     "ModelFiles",
@@ -74,6 +78,7 @@ __all__ = [
     "Point",
     "RunLog",
     "Sends",
+    "Sources",
     "SpanRecord",
     "States",
     "Timers",

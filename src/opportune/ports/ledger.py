@@ -12,6 +12,7 @@ from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import PastTimer, Timer, TimerFate
+from opportune.ports.items import Catalogued
 from opportune.ports.watches import Watches
 
 
@@ -129,6 +130,10 @@ class Timers(Protocol):
 
     def still(self, timers: Sequence[Timer]) -> set[tuple[str, str, str]]:
         """Of these, the (rule, customer, key) that are still pending at the same version."""
+        ...
+
+    def put_off(self, timers: Sequence[Timer], until: datetime) -> None:
+        """Claimed timers, still as they were, are not claimed again before `until`; nothing else about them changes."""
         ...
 
     def finish(self, timers: Sequence[Timer], fate: TimerFate, at: datetime) -> None:
@@ -290,7 +295,7 @@ class Cursors(Protocol):
         ...
 
 
-class UnitOfWork(Protocol):
+class UnitOfWork(Catalogued, Protocol):
     """One transaction. Everything read is consistent; everything written commits together or not at all."""
 
     @property

@@ -9,10 +9,11 @@ import pytest
 from tests.unit.features.naive import NOON, event
 
 from opportune.domain.events import Origin
+from opportune.domain.money import to_minor
 from opportune.features import vector
 from opportune.features.catalog import FEATURES, NAMES, NUMERIC, TAP_NAMES, TAPS, Stat, definition_hash
 from opportune.features.declare import OF_OPS
-from opportune.features.measures import extract, to_minor
+from opportune.features.measures import extract
 from opportune.features.sql import HISTOGRAMS, features_sql
 from opportune.features.state import empty, finalise, rebuild
 

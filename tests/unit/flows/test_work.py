@@ -50,3 +50,32 @@ def test_a_duty_that_fails_waits_while_the_others_go_on() -> None:
     worker.round()
     assert done == ["failed", "good", "good", "failed", "good"]
     assert worker.failures == {"bad": 2}
+
+
+def test_to_exhaust_is_to_ask_again_those_that_had_nothing_before_another_made_work() -> None:
+    """A quick duty that found nothing gets what a later one makes; slow ones are not asked more often than they say."""
+    queue: list[str] = []
+    taken: list[str] = []
+    asked_slowly: list[int] = []
+    to_make = ["a", "b"]
+
+    def take() -> int:
+        n = len(queue)
+        taken.extend(queue)
+        queue.clear()
+        return n
+
+    def make() -> int:
+        if not to_make:
+            return 0
+        queue.append(to_make.pop())
+        return 1
+
+    def slow() -> int:
+        asked_slowly.append(1)
+        return 0
+
+    duties = {"take": Duty(take, every_s=0.1), "make": Duty(make, every_s=0.1), "slow": Duty(slow, every_s=30.0)}
+    Worker(duties, monotonic=lambda: 0.0).exhaust()
+    assert sorted(taken) == ["a", "b"]
+    assert len(asked_slowly) == 1
