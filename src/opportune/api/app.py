@@ -23,6 +23,7 @@ from opportune.api.routes_customers import SLASH, CustomerRoutes
 from opportune.api.routes_decisions import DecisionRoutes
 from opportune.api.routes_events import EventRoutes
 from opportune.api.routes_experiments import ExperimentRoutes
+from opportune.api.routes_explain import ExplainRoutes
 from opportune.api.routes_operate import OperateRoutes
 
 DESCRIPTION = "Behaviour in; ranked, capped, explained message decisions out."
@@ -86,7 +87,7 @@ def create_app(parts: Parts) -> Door:
         lifespan=lifespan,
     )
     endpoints = [*events.endpoints(), *decisions.endpoints(), *customers.endpoints(), *operate.endpoints()]
-    endpoints += ExperimentRoutes(parts).endpoints()
+    endpoints += [*ExperimentRoutes(parts).endpoints(), *ExplainRoutes(parts).endpoints()]
     endpoints += document_endpoints(app)
     app.hot = {}
     for endpoint in endpoints:

@@ -20,7 +20,7 @@ from opportune.playbook.kinds import ANY, LIST, NULL, NUMBER, TEXT, TRUTH, conta
 from opportune.playbook.nearest import hint
 from opportune.playbook.tree import Arithmetic, Call, Compare, Items, Literal, Logic, Node, Not, Path
 
-__all__ = ["ROOTS", "Condition", "ConditionInvalid", "Names", "compile_condition"]
+__all__ = ["ROOTS", "Condition", "ConditionInvalid", "Names", "compile_condition", "value_of"]
 
 ROOTS = ("event", "features", "scores", "traits", "context")
 
@@ -90,6 +90,11 @@ def _check_and_compile(text: str, names: Names | None, roots: tuple[str, ...]) -
     if compiler.problems:
         raise ConditionInvalid(text, sorted(compiler.problems))
     return Condition(text, frozenset(compiler.reads), holds)
+
+
+def value_of(node: Node, env: Env) -> Value:
+    """What a part of a condition is in `env`: null where it is missing or cannot be computed. Names are not checked."""
+    return _Compiler(None, tuple(dict.fromkeys((*ROOTS, *env)))).value(node)[1](env)
 
 
 class _Compiler:
