@@ -1,6 +1,6 @@
 """The campaign report: walk the decision log of a period, page by page, beside sends, outcomes and goals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -60,7 +60,7 @@ def _count(
     credit = _credits(sends, uow, playbook)
     for send in sends.values():
         campaigns.add(send, outcomes.get(send.message_id, ()), credit.get(send.message_id, Credit()))
-    released = {m: _why(m, uow) for m, s in sends.items() if s.state is SendState.RELEASED}
+    released = released_of(sends, uow)
     for decision in decisions:
         reach.add(decision, released)
 
@@ -78,6 +78,11 @@ def _credits(sends: dict[str, Send], uow: UnitOfWork, playbook: Playbook) -> dic
         events = [e for e in histories.get(customer_id, ()) if e.event_at >= first]
         found |= credited(logs.get(customer_id, ()), events, wanted.keys(), playbook)
     return found
+
+
+def released_of(sends: Mapping[str, Send], uow: UnitOfWork) -> dict[str, Reason | None]:
+    """Of these sends by message id those let go after all, and why (null: not told)."""
+    return {m: _why(m, uow) for m, s in sends.items() if s.state is SendState.RELEASED}
 
 
 def _why(message_id: str, uow: UnitOfWork) -> Reason | None:
