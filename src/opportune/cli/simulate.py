@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The last day of history, so that the same command gives the same table on any day.
 END = "2026-03-01"
+#: What the cap frontier tries, messages in the cap's window.
+FRONTIER = range(1, 8)
 DEFAULT_POLICIES = "nothing,weekly_blast,weekly_offer,rules_only,full,oracle"
 
 
@@ -49,6 +51,11 @@ DEFAULT_POLICIES = "nothing,weekly_blast,weekly_offer,rules_only,full,oracle"
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1, 100), help="Independent worlds.")
 @click.option("--history-days", default=150, show_default=True, type=click.IntRange(30, 1000), help="To learn from.")
 @click.option("--policies", default=DEFAULT_POLICIES, show_default=True, help="Comma-separated; `nothing` always runs.")
+@click.option(
+    "--frontier",
+    default=None,
+    help="A cap, like marketing_per_week: instead of --policies, value against unsubscribes at 1 to 7 in its window.",
+)
 @click.option("--step", default="1h", show_default=True, help="How often the world's events come in.")
 @click.option("--grain", default="15m", show_default=True, help="How often due timers and messages are looked at.")
 @click.option("--end", "end_text", default=END, show_default=True, help="Where history ends and the loop begins.")
@@ -56,7 +63,8 @@ DEFAULT_POLICIES = "nothing,weekly_blast,weekly_offer,rules_only,full,oracle"
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     is_world: bool, new: Path | None, period: str, share: float, ask_every: str | None, customers: int, days: int,
-    seeds: int, history_days: int, policies: str, step: str, grain: str, end_text: str, markdown: bool, as_json: bool,
+    seeds: int, history_days: int, policies: str,
+    frontier: str | None, step: str, grain: str, end_text: str, markdown: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare policies against a world whose truth is known: value, messages, unsubscribes, broken promises.
 
@@ -83,7 +91,10 @@ def command(
     from opportune.settings import Settings
 
     names = list(dict.fromkeys(["nothing", *(p.strip() for p in policies.split(",") if p.strip())]))
-    unknown = [n for n in names if n not in POLICIES]
+    if frontier is not None:
+        names = ["nothing", *map(str, FRONTIER)]
+        check_cap(frontier)
+    unknown = [n for n in names if n not in POLICIES and not frontier]
     if unknown:
         raise click.UsageError(f"--policies: no policy '{unknown[0]}'; there are: {', '.join(POLICIES)}")
     end = parse_instant(end_text).astimezone(UTC)
@@ -96,6 +107,7 @@ def command(
         step=span(step, "--step"),
         grain=span(grain, "--grain"),
         playbook=Settings().playbook,
+        frontier=frontier,
     )
     if plan.step.total_seconds() <= 0:
         raise click.UsageError("--step: a positive duration like 1h")
@@ -116,7 +128,18 @@ def command(
         "customers": customers, "days": days, "seeds": seeds, "history_days": history_days, "end": end,
         "policies": [to_dict(line) for line in lines],
     }  # fmt: skip
-    result(data, words(lines, title, markdown, POLICIES), as_json)
+    meaning = {**POLICIES, **{str(n): f"`full` with at most {n} by the cap {frontier}" for n in FRONTIER}}
+    result(data, words(lines, title, markdown, meaning), as_json)
+
+
+def check_cap(name: str) -> None:
+    """Raises UsageError when the active playbook has no such cap with `at_most`."""
+    from opportune.playbook.load import load
+    from opportune.settings import Settings
+
+    caps = {n for n, cap in load(Settings().playbook).spec.caps.items() if cap.at_most is not None}
+    if name not in caps:
+        raise click.UsageError(f"--frontier: no cap '{name}' with `at_most`; there are: {', '.join(sorted(caps))}")
 
 
 def to_dict(line: "Line") -> dict[str, Any]:

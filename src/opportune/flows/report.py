@@ -1,12 +1,14 @@
 """The campaign report: walk the decision log of a period, page by page, beside sends, outcomes and goals."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from opportune.decision.record import decision_from_json
 from opportune.domain.decisions import Decision, Reason
 from opportune.domain.messages import Send, SendState
+from opportune.experiments.forecast import WEEKS, Outlook, forecast
 from opportune.experiments.report import CampaignTally, Credit, ReachTally, credited, report
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, UnitOfWork
@@ -49,6 +51,22 @@ def decisions_of(
             found = [decision_from_json(row.decision) for row in mine if row.customer_id not in tested]
             if found:
                 yield uow, found
+
+
+def outlook(ledger: Ledger, clock: Clock, days: int = 7, page: int = PAGE) -> list[Outlook]:
+    """Messages of the next `days` days by UTC day and channel, from the sends of the last weeks and those booked."""
+    now = clock.now()
+    today = now.date()
+    sent, booked = Counter[tuple[str, date]](), Counter[tuple[str, date]]()
+    first: datetime | None = None
+    for uow, decisions in decisions_of(ledger, now - timedelta(days=7 * WEEKS + 1), None, page):
+        first = min((d.decided_at for d in decisions), default=now) if first is None else first
+        for send in uow.sends.get([m.message_id for d in decisions for m in d.messages]).values():
+            if send.is_virtual or send.state is SendState.RELEASED:
+                continue
+            where = booked if send.send_at > now else sent
+            where[send.channel, send.send_at.date()] += 1
+    return forecast(sent, booked, (first or now).date() + timedelta(days=1), today, days)
 
 
 def _count(
