@@ -82,7 +82,8 @@ class Sandbox:
         self.score(**scores)
         self._messages: list[Message] = []
         self.playbook = playbook
-        self._desk = Desk(
+        #: What every flow works with, for tests that want more than the methods here.
+        self.desk = Desk(
             ledger=MemoryLedger(),
             features=MemoryFeatures(),
             scorer=self._scorer,
@@ -92,7 +93,7 @@ class Sandbox:
             code_version=__version__,
             new_id=lambda: f"d-{next(self._numbers)}",
         )
-        with self._desk.ledger.begin() as uow:
+        with self.desk.ledger.begin() as uow:
             uow.playbooks.put(playbook.hash, playbook.source, at)
 
     @property
@@ -128,7 +129,7 @@ class Sandbox:
     def item(self, item_id: str, **fields: Any) -> None:
         """What is so of an item of the catalogue, as `PUT /v1/items/{id}`. Raises ValueError naming the field."""
         update = read_update(fields, self.now, item_id)
-        put_items([update], self._desk.ledger, self._clock)
+        put_items([update], self.desk.ledger, self._clock)
         self._settle()
 
     def consent(self, user_id: str, channel: str, state: str, *, topic: str = "*") -> None:
@@ -142,7 +143,7 @@ class Sandbox:
             state=state,
             source="sandbox",
             at=None,
-            ledger=self._desk.ledger,
+            ledger=self.desk.ledger,
             clock=self._clock,
         )
 
@@ -170,7 +171,7 @@ class Sandbox:
     ) -> list[Message]:
         """As `decide`, but only the messages of the answer, `at` the instants at which they are to leave."""
         answer = self._decide(customer_id, trigger, channels, context, max_messages, False)
-        with self._desk.ledger.read() as uow:
+        with self.desk.ledger.read() as uow:
             sends = uow.sends.get([m["message_id"] for m in answer["messages"]])
         return [_message(send, send.send_at) for send in sends.values()]
 
@@ -186,7 +187,7 @@ class Sandbox:
 
     def log(self) -> list[dict[str, Any]]:
         """Every decision so far, oldest first, in the shape of the HTTP answer."""
-        with self._desk.ledger.read() as uow:
+        with self.desk.ledger.read() as uow:
             rows, _ = uow.decisions.after("", _ALL)
         return [record.decision_to_dict(record.decision_from_json(row.decision)) for row in rows]
 
@@ -208,7 +209,7 @@ class Sandbox:
             deliver=Deliver.CALLER,
             dry_run=dry_run,
         )
-        answer = decide([ask], self._desk)[0]
+        answer = decide([ask], self.desk)[0]
         if isinstance(answer, AskRefused):
             raise ValueError(answer.message)
         assert isinstance(answer, Decision)  # only a firing can be withdrawn
@@ -216,26 +217,26 @@ class Sandbox:
 
     def status(self, message_id: str, status: str, *, reason: str | None = None) -> None:
         """What became of a message: sent, not_sent, delivered, opened, clicked... KeyError: no such message."""
-        report_status(message_id, status, None, reason, self._desk.ledger, self._clock)
+        report_status(message_id, status, None, reason, self.desk.ledger, self._clock)
         self._settle()
 
     def explain(self, decision_id: str) -> dict[str, Any]:
         """A past decision with its whole trace. Raises KeyError when there is none."""
-        found = stored(decision_id, self._desk.ledger, explain=True)
+        found = stored(decision_id, self.desk.ledger, explain=True)
         if found is None:
             raise KeyError(decision_id)
         return found
 
     def customer(self, customer_id: str) -> dict[str, Any]:
         """Traits, consent, features now, sends, timers, as `GET /v1/customers/{id}`. KeyError: nobody by that name."""
-        found = profile(customer_id, self._desk)
+        found = profile(customer_id, self.desk)
         if found is None:
             raise KeyError(customer_id)
         return found
 
     def decisions(self, customer_id: str | None = None) -> list[str]:
         """The newest decisions, at most 100, as sentences; their ids are in `explain` and `messages`."""
-        with self._desk.ledger.read() as uow:
+        with self.desk.ledger.read() as uow:
             rows = uow.decisions.newest(customer_id, 100)
         return [f"{r.decision_id} {r.customer_id}: {record.decision_from_json(r.decision).summary}" for r in rows]
 
@@ -260,7 +261,7 @@ class Sandbox:
             event = read_envelope(item, reading, kind)
         except Refused as refused:
             raise ValueError(refused.message) from None
-        ingest([event], (), self._desk.ledger, self.playbook, self._clock)
+        ingest([event], (), self.desk.ledger, self.playbook, self._clock)
         self._settle()
 
     def _settle(self) -> None:
@@ -268,8 +269,8 @@ class Sandbox:
         self._pass_time(self.now)
 
     def _pass_time(self, to: datetime) -> None:
-        advance(to, self._desk, self, self._clock, _OWNER, meanwhile=self._project)
-        with self._desk.ledger.read() as uow:
+        advance(to, self.desk, self, self._clock, _OWNER, meanwhile=self._project)
+        with self.desk.ledger.read() as uow:
             left = uow.timers.next_due()
         if left is not None and left <= self.now:
             raise RuntimeError(
@@ -277,7 +278,7 @@ class Sandbox:
             )
 
     def _project(self) -> None:
-        while project(self._desk.ledger, self._desk.features, self._clock, _OWNER):
+        while project(self.desk.ledger, self.desk.features, self._clock, _OWNER):
             continue
 
     def deliver(self, sends: Sequence[Send], at: datetime) -> None:

@@ -25,6 +25,7 @@ from opportune.api.routes_customers import SLASH, CustomerRoutes
 from opportune.api.routes_decisions import DecisionRoutes
 from opportune.api.routes_events import EventRoutes
 from opportune.api.routes_experiments import ExperimentRoutes
+from opportune.api.routes_explain import ExplainRoutes
 from opportune.api.routes_items import ItemRoutes
 from opportune.api.routes_operate import OperateRoutes
 
@@ -93,7 +94,7 @@ def create_app(parts: Parts) -> Door:
         lifespan=lifespan,
     )
     endpoints = [*events.endpoints(), *decisions.endpoints(), *customers.endpoints(), *operate.endpoints()]
-    endpoints += [*ExperimentRoutes(parts).endpoints(), *ItemRoutes(parts).endpoints()]
+    endpoints += [route for made in (ExperimentRoutes, ExplainRoutes, ItemRoutes) for route in made(parts).endpoints()]
     endpoints += document_endpoints(app)
     app.hot = {}
     for endpoint in endpoints:

@@ -161,6 +161,24 @@ class RemovedOut(BaseModel):
     would_pass_at: datetime | None
 
 
+class Assume(BaseModel):
+    """What did not happen but is asked about."""
+
+    traits: dict[str, Any] | None = None
+    events: list[dict[str, Any]] | None = None
+
+
+class ExplainBody(BaseModel):
+    """One customer, one campaign, one moment (null: now). `channel` null: any."""
+
+    customer_id: str
+    campaign: str
+    channel: str | None = None
+    at: datetime | None = None
+    context: dict[str, Any] | None = None
+    assume: Assume | None = None
+
+
 class DecisionOut(BaseModel):
     """A decision with its messages, and everything that was not chosen with its reason."""
 

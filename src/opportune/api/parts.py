@@ -1,6 +1,6 @@
 """What the HTTP door is given: one frozen bundle of parts, and the flows it calls, as plain functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from opportune.flows.decide import Answer, decide
 from opportune.flows.deliver import report_status
 from opportune.flows.desk import Desk
 from opportune.flows.experiments import experiments
+from opportune.flows.explain import Assumed, explain_moment
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import score, stored
 from opportune.flows.profile import profile
@@ -50,6 +51,22 @@ class Consenting(Protocol):
     ) -> Consent: ...
 
 
+class Explaining(Protocol):
+    """flows.explain.explain_moment."""
+
+    def __call__(
+        self,
+        customer_id: str,
+        campaign: str,
+        at: datetime,
+        desk: Desk,
+        *,
+        channel: str | None,
+        context: Mapping[str, Any] | None,
+        assumed: Assumed | None,
+    ) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
     """The stories behind the door. Replaced by fakes in tests of the door alone."""
@@ -61,6 +78,7 @@ class Flows:
     ingest: Callable[[Sequence[Event], Sequence[DeadLetter], Ledger, Playbook, Clock], object] = ingest
     report_status: Callable[[str, str, datetime | None, str | None, Ledger, Clock], Send] = report_status
     consent: Consenting = put_consent
+    explain: Explaining = explain_moment
     experiments: Callable[[Ledger, Playbook, Clock], list[dict[str, Any]]] = experiments
     put_items: Callable[[Sequence[ItemUpdate], Ledger, Clock], Updated] = put_items
     item: Callable[[str, Ledger], dict[str, Any] | None] = item_at

@@ -1,12 +1,16 @@
 """opportune report."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opportune.cli.printing import instant, json_option, result
+
+if TYPE_CHECKING:
+    from opportune.experiments.forecast import Outlook
 
 _COLUMNS = {
     "campaign": "campaign",
@@ -26,17 +30,47 @@ _COLUMNS = {
 @click.option("--since", default=None, help="Decisions from this instant on. Default: 30 days before --until.")
 @click.option("--until", default=None, help="Decisions before this instant. Default: now.")
 @click.option("--markdown", is_flag=True, help="Tables in Markdown, to paste.")
+@click.option("--forecast", "is_forecast", is_flag=True, help="Instead: messages of the next seven days by channel.")
 @json_option
-def command(since: str | None, until: str | None, markdown: bool, as_json: bool) -> None:
+def command(since: str | None, until: str | None, markdown: bool, is_forecast: bool, as_json: bool) -> None:
     """What campaigns did, and why people did not hear, with definitions beside the figures."""
-    from opportune.flows.report import campaign_report
+    from opportune.flows.report import campaign_report, outlook
     from opportune.wiring import Installation
 
     i = Installation()
+    if is_forecast:
+        days = outlook(i.ledger, i.clock)
+        result([asdict(day) for day in days], outlook_in_words(days, markdown), as_json)
+        return
     end = instant(until, "--until") or i.clock.now()
     start = instant(since, "--since") or end - timedelta(days=30)
     found = campaign_report(start, end, i.ledger, i.playbook, i.clock)
     result(found, as_markdown(found) if markdown else as_text(found), as_json)
+
+
+def outlook_in_words(days: Sequence["Outlook"], markdown: bool) -> str:
+    """The next days as a table."""
+    head = ["day (UTC)", "channel", "expected", "95 % interval", "booked"]
+    rows = [
+        [
+            f"{d.on:%a %Y-%m-%d}",
+            d.channel,
+            "-" if d.expected is None else f"{d.expected:,.1f}",
+            "-" if d.low is None else f"{d.low:,} to {d.high:,}",
+            f"{d.booked:,}",
+        ]
+        for d in days
+    ]
+    if not rows:
+        return "No message in the last weeks and none booked: there is nothing to tell the next days from."
+    note = (
+        "Expected: mean of the same weekdays of the last 8 weeks, at least what is booked; a dash: under a week known."
+    )
+    if markdown:
+        return "\n".join([*_table(head, rows), "", note])
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+    return "\n".join([*lines, "", note])
 
 
 def as_text(found: dict[str, Any]) -> str:

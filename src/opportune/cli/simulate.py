@@ -17,35 +17,73 @@ if TYPE_CHECKING:
 
 #: The last day of history, so that the same command gives the same table on any day.
 END = "2026-03-01"
+#: What the cap frontier tries, messages in the cap's window.
+FRONTIER = range(1, 8)
 DEFAULT_POLICIES = "nothing,weekly_blast,weekly_offer,rules_only,full,oracle"
 
 
 @click.command(
     "simulate",
-    epilog="Example:  opportune simulate --world --customers 3000 --days 60 --seeds 5 --markdown",
+    epilog="Example:  opportune simulate --playbook new/ --on 30d     or, against the sample world:  "
+    "opportune simulate --world --customers 3000 --days 60 --seeds 5 --markdown",
 )
 @click.option("--world", "is_world", is_flag=True, help="Closed loop against the sample world (docs/world.md).")
+@click.option(
+    "--playbook",
+    "new",
+    default=None,
+    type=click.Path(exists=True, path_type=Path),
+    help="Dry run: play history under this playbook beside the active one (OPPORTUNE_PLAYBOOK).",
+)
+@click.option(
+    "--on",
+    "period",
+    default="30d",
+    show_default=True,
+    help="What the dry run plays: the last 30d, FROM..TO (dates), or `world`: a sample world of --customers.",
+)
+@click.option(
+    "--share", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Of customers."
+)
+@click.option("--ask-every", default=None, help="Also ask about everybody this often, for campaigns of kind request.")
 @click.option("--customers", default=500, show_default=True, type=click.IntRange(20, 1_000_000))
 @click.option("--days", default=20, show_default=True, type=click.IntRange(1, 365), help="Length of the closed loop.")
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1, 100), help="Independent worlds.")
 @click.option("--history-days", default=150, show_default=True, type=click.IntRange(30, 1000), help="To learn from.")
 @click.option("--policies", default=DEFAULT_POLICIES, show_default=True, help="Comma-separated; `nothing` always runs.")
+@click.option(
+    "--frontier",
+    default=None,
+    help="A cap, like marketing_per_week: instead of --policies, value against unsubscribes at 1 to 7 in its window.",
+)
 @click.option("--step", default="1h", show_default=True, help="How often the world's events come in.")
 @click.option("--grain", default="15m", show_default=True, help="How often due timers and messages are looked at.")
 @click.option("--end", "end_text", default=END, show_default=True, help="Where history ends and the loop begins.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    is_world: bool, customers: int, days: int, seeds: int, history_days: int, policies: str, step: str, grain: str,
-    end_text: str, markdown: bool, as_json: bool,
+    is_world: bool, new: Path | None, period: str, share: float, ask_every: str | None, customers: int, days: int,
+    seeds: int, history_days: int, policies: str,
+    frontier: str | None, step: str, grain: str, end_text: str, markdown: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare policies against a world whose truth is known: value, messages, unsubscribes, broken promises.
 
     Every policy meets the same customers with the same luck. The world itself counts broken caps, consent and quiet
     hours. Without options a small run of a few minutes: 500 customers, 20 days, 2 seeds.
+
+    With --playbook a dry run instead: what this playbook would have sent in a period of this installation's own
+    history, beside the active one. Nothing of the installation is touched.
     """
-    if not is_world:
-        raise click.UsageError("say what to simulate: --world")
+    if is_world == (new is not None):
+        raise click.UsageError("say what to simulate: --world, or --playbook FOLDER")
+    if new is not None:
+        from opportune.cli.dry_run import dry_run
+
+        dry_run(
+            new, period, share=share, ask_every=span(ask_every, "--ask-every") if ask_every else None,
+            grain=span(grain, "--grain"), n_customers=customers, markdown=markdown, as_json=as_json,
+        )  # fmt: skip
+        return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from opportune.cli.world_loop import POLICIES, Plan, play_seed
     from opportune.domain.instants import parse_instant
@@ -53,7 +91,10 @@ def command(
     from opportune.settings import Settings
 
     names = list(dict.fromkeys(["nothing", *(p.strip() for p in policies.split(",") if p.strip())]))
-    unknown = [n for n in names if n not in POLICIES]
+    if frontier is not None:
+        names = ["nothing", *map(str, FRONTIER)]
+        check_cap(frontier)
+    unknown = [n for n in names if n not in POLICIES and not frontier]
     if unknown:
         raise click.UsageError(f"--policies: no policy '{unknown[0]}'; there are: {', '.join(POLICIES)}")
     end = parse_instant(end_text).astimezone(UTC)
@@ -66,6 +107,7 @@ def command(
         step=span(step, "--step"),
         grain=span(grain, "--grain"),
         playbook=Settings().playbook,
+        frontier=frontier,
     )
     if plan.step.total_seconds() <= 0:
         raise click.UsageError("--step: a positive duration like 1h")
@@ -86,7 +128,18 @@ def command(
         "customers": customers, "days": days, "seeds": seeds, "history_days": history_days, "end": end,
         "policies": [to_dict(line) for line in lines],
     }  # fmt: skip
-    result(data, words(lines, title, markdown, POLICIES), as_json)
+    meaning = {**POLICIES, **{str(n): f"`full` with at most {n} by the cap {frontier}" for n in FRONTIER}}
+    result(data, words(lines, title, markdown, meaning), as_json)
+
+
+def check_cap(name: str) -> None:
+    """Raises UsageError when the active playbook has no such cap with `at_most`."""
+    from opportune.playbook.load import load
+    from opportune.settings import Settings
+
+    caps = {n for n, cap in load(Settings().playbook).spec.caps.items() if cap.at_most is not None}
+    if name not in caps:
+        raise click.UsageError(f"--frontier: no cap '{name}' with `at_most`; there are: {', '.join(sorted(caps))}")
 
 
 def to_dict(line: "Line") -> dict[str, Any]:

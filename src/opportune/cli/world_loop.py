@@ -17,6 +17,7 @@ from opportune.cli.printing import say
 from opportune.domain.events import DeadLetter, Event
 from opportune.flows.close_loop import Opportune, Played, WorldCourier, played, speeches_of
 from opportune.playbook.load import load
+from opportune.playbook.vary import with_override
 from opportune.settings import Settings
 from opportune.wiring import MODEL_NAMES, Installation
 from opportune.world import Rules, World, WorldConfig
@@ -48,6 +49,7 @@ class Plan:
     step: timedelta
     grain: timedelta
     playbook: Path | None
+    frontier: str | None = None  # a cap: policies `1`, `2`... are `full` with so many messages in its window
 
 
 def play_seed(plan: Plan, seed: int, folder: Path) -> Iterator[Played]:
@@ -63,8 +65,9 @@ def play_seed(plan: Plan, seed: int, folder: Path) -> Iterator[Played]:
     start = world.fork()
     start.hold_to(Rules.of(load(plan.playbook).spec))
     trained = folder / "trained"
-    if {"rules_only", "full"} & set(plan.policies):
-        learn(world, plan, trained, with_models="full" in plan.policies)
+    ours = {"rules_only", "full"} & set(plan.policies)
+    if ours or plan.frontier:
+        learn(world, plan, trained, with_models="full" in ours or plan.frontier is not None)
     until = plan.end + timedelta(days=plan.n_days)
     try:
         for name in plan.policies:
@@ -88,8 +91,13 @@ def _play(name: str, start: World, until: datetime, plan: Plan, trained: Path, h
         return max((account(Oracle(speeches, price)) for price in ORACLE_PRICES), key=lambda p: p.revenue_minor)
     copy_home(trained, home)
     i = Installation(settings_of(home, plan), is_simulation=True)
+    if name.isdigit():
+        i.playbook = with_override(i.playbook, {f"caps.{plan.frontier}.at_most": int(name)})
+        start.hold_to(Rules.of(i.playbook.spec))
+        with i.ledger.begin() as uow:
+            uow.playbooks.put(i.playbook.hash, i.playbook.source, start.now)
     try:
-        return account(opportune_policy(i, plan.grain, with_scores=name == "full"))
+        return account(opportune_policy(i, plan.grain, with_scores=name != "rules_only"))
     finally:
         i.close()
 

@@ -17,7 +17,7 @@ from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
 from opportune.flows.desk import Desk, horizon_start
-from opportune.flows.past import past_of
+from opportune.flows.past import Past, past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.states import ledger_states, unpack_readable
@@ -255,13 +255,17 @@ def decide_as_of(ask: Ask, desk: Desk) -> Decision:
     assert ask.at is not None
     with desk.ledger.read() as uow:
         past = past_of(ask.customer_id, ask.at, desk.playbook, uow)
-    values = {past.customer.customer_id: finalise(rebuild(past.events), ask.at)}
+    return choose(case_of_past(ask, past, ask.at, desk), desk.playbook)
+
+
+def case_of_past(ask: Ask, past: Past, at: datetime, desk: Desk) -> Case:
+    """The case of one customer at a past instant: features from the events known then, scores of today's models."""
+    values = {past.customer.customer_id: finalise(rebuild(past.events), at)}
     explained = values if ask.explain else ()
     readings = readings_from(values, {}, desk, explained)
-    tell_hours(readings, {past.customer.customer_id: past.customer}, ask.at, desk, explained)
+    tell_hours(readings, {past.customer.customer_id: past.customer}, at, desk, explained)
     reading = readings[past.customer.customer_id]
-    case = case_of(ask, past.customer, ask.at, reading, past.consents, past.sends, desk, degraded=False)
-    return choose(case, desk.playbook)
+    return case_of(ask, past.customer, at, reading, past.consents, past.sends, desk, degraded=False)
 
 
 def case_of(

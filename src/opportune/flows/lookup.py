@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from opportune.decision import record
 from opportune.decision.consent import Standing
 from opportune.decision.pipeline import decide as choose
@@ -14,6 +12,7 @@ from opportune.domain.decisions import Decision
 from opportune.features.state import empty, finalise, rebuild
 from opportune.flows.decide import Reading, read_features, readings_from, readings_of, tell_hours
 from opportune.flows.desk import Desk
+from opportune.flows.explain import explain_stored
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.states import ledger_states
@@ -22,16 +21,14 @@ from opportune.ports import Ledger
 
 
 def stored(decision_id: str, ledger: Ledger, explain: bool = False) -> dict[str, Any] | None:
-    """The stored decision in the shape of the API; null when there is none. `explain` adds case and draws."""
+    """The stored decision in the shape of the API; null when there is none. `explain` adds case, draws and remedies."""
+    if explain:
+        return explain_stored(decision_id, ledger)
     with ledger.read() as uow:
         row = uow.decisions.get(decision_id)
     if row is None:
         return None
-    answer = record.decision_to_dict(record.decision_from_json(row.decision))
-    if explain:
-        answer["case"] = orjson.loads(row.case)
-        answer["draws"] = orjson.loads(row.decision).get("draws", [])
-    return answer
+    return record.decision_to_dict(record.decision_from_json(row.decision))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """The campaign report: walk the decision log of a period, page by page, beside sends, outcomes and goals."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from opportune.decision.record import decision_from_json
 from opportune.domain.decisions import Decision, Reason
 from opportune.domain.messages import Send, SendState
+from opportune.experiments.forecast import WEEKS, Outlook, forecast
 from opportune.experiments.report import CampaignTally, Credit, ReachTally, credited, report
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, UnitOfWork
@@ -51,6 +53,22 @@ def decisions_of(
                 yield uow, found
 
 
+def outlook(ledger: Ledger, clock: Clock, days: int = 7, page: int = PAGE) -> list[Outlook]:
+    """Messages of the next `days` days by UTC day and channel, from the sends of the last weeks and those booked."""
+    now = clock.now()
+    today = now.date()
+    sent, booked = Counter[tuple[str, date]](), Counter[tuple[str, date]]()
+    first: datetime | None = None
+    for uow, decisions in decisions_of(ledger, now - timedelta(days=7 * WEEKS + 1), None, page):
+        first = min((d.decided_at for d in decisions), default=now) if first is None else first
+        for send in uow.sends.get([m.message_id for d in decisions for m in d.messages]).values():
+            if send.is_virtual or send.state is SendState.RELEASED:
+                continue
+            where = booked if send.send_at > now else sent
+            where[send.channel, send.send_at.date()] += 1
+    return forecast(sent, booked, (first or now).date() + timedelta(days=1), today, days)
+
+
 def _count(
     decisions: Sequence[Decision], uow: UnitOfWork, playbook: Playbook, campaigns: CampaignTally, reach: ReachTally
 ) -> None:
@@ -60,7 +78,7 @@ def _count(
     credit = _credits(sends, uow, playbook)
     for send in sends.values():
         campaigns.add(send, outcomes.get(send.message_id, ()), credit.get(send.message_id, Credit()))
-    released = {m: _why(m, uow) for m, s in sends.items() if s.state is SendState.RELEASED}
+    released = released_of(sends, uow)
     for decision in decisions:
         reach.add(decision, released)
 
@@ -78,6 +96,11 @@ def _credits(sends: dict[str, Send], uow: UnitOfWork, playbook: Playbook) -> dic
         events = [e for e in histories.get(customer_id, ()) if e.event_at >= first]
         found |= credited(logs.get(customer_id, ()), events, wanted.keys(), playbook)
     return found
+
+
+def released_of(sends: Mapping[str, Send], uow: UnitOfWork) -> dict[str, Reason | None]:
+    """Of these sends by message id those let go after all, and why (null: not told)."""
+    return {m: _why(m, uow) for m, s in sends.items() if s.state is SendState.RELEASED}
 
 
 def _why(message_id: str, uow: UnitOfWork) -> Reason | None:

@@ -27,4 +27,5 @@ def in_words(decision: Mapping[str, Any]) -> str:
         lines.append(
             f"  not {r['campaign']}/{r['channel'] or '*'}: {r['stage']}: {r['reason']}{rule} {detail}{when}".rstrip()
         )
+    lines += [f"  {r['text']}" for r in decision.get("remedies", ())]
     return "\n".join(lines)

@@ -33,7 +33,7 @@ from opportune.playbook.kinds import ANY, LIST, NULL, NUMBER, TEXT, TRUTH, is_nu
 from opportune.playbook.nearest import hint
 from opportune.playbook.tree import Arithmetic, Call, Compare, Items, Literal, Logic, Node, Not, Path
 
-__all__ = ["AUDIENCE_ROOTS", "ROOTS", "Condition", "ConditionInvalid", "Names", "compile_condition"]
+__all__ = ["AUDIENCE_ROOTS", "ROOTS", "Condition", "ConditionInvalid", "Names", "compile_condition", "value_of"]
 
 ROOTS = ("event", "item", "features", "scores", "traits", "context", "audience")
 #: What an audience may read: nothing that depends on the request.
@@ -96,6 +96,11 @@ def _check_and_compile(
     if compiler.problems:
         raise ConditionInvalid(text, sorted(compiler.problems))
     return Condition(text, frozenset(compiler.reads), holds)
+
+
+def value_of(node: Node, env: Env) -> Value:
+    """What a part of a condition is in `env`: null where it is missing or cannot be computed. Names are not checked."""
+    return _Compiler(None, tuple(dict.fromkeys((*ROOTS, *env))), {}).value(node)[1](env)
 
 
 class _Compiler:

@@ -1,6 +1,7 @@
 """The playbook as one customer meets it: the base with what the variations they are assigned to change."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -37,6 +38,11 @@ def overridden(playbook: Playbook, assignments: Mapping[str, str]) -> Playbook:
             _COMPILED.clear()
         _COMPILED[key] = found
     return found
+
+
+def with_override(playbook: Playbook, override: Mapping[str, Any]) -> Playbook:
+    """The playbook with these dotted paths set, like `{"caps.weekly.at_most": 5}`. Raises PlaybookInvalid."""
+    return from_source(orjson.dumps(applied(orjson.loads(playbook.source), override), option=orjson.OPT_SORT_KEYS))
 
 
 def variants_of(playbook: Playbook) -> list[Playbook]:

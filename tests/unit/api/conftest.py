@@ -36,6 +36,11 @@ campaigns:
     topic: offers
     channels: [email]
     content: {email: {subject: Hi, body: Hello there, cta: Go, url: "https://shop.example"}}
+  cart_reminder:
+    trigger: cart_abandoned
+    topic: offers
+    channels: [email]
+    content: {email: {subject: Still there, body: It waits, cta: Go, url: "https://shop.example"}}
 """
 
 
@@ -91,6 +96,9 @@ class FakeFlows:
         self.scores_asked.append((customer_ids, *asked))
         return [{"customer_id": c} for c in customer_ids]
 
+    def explain(self, customer_id: str, campaign: str, at: datetime, desk: object, **more: Any) -> dict[str, Any]:
+        return {"customer_id": customer_id, "campaign": campaign, "decided_at": at.isoformat(), "given": repr(more)}
+
     def stored(self, decision_id: str, ledger: object, explain: bool) -> dict[str, Any] | None:
         return {"decision_id": decision_id, "explained": explain} if decision_id.startswith("d-") else None
 
@@ -120,7 +128,13 @@ def open_door() -> Iterator[Callable[..., House]]:
             parts = Parts(
                 settings=Settings(**{"api_key": None, "write_key": None, "decide_key": None, **settings}),
                 desk=desk,
-                flows=Flows(decide=flows.decide, ingest=flows.ingest, score=flows.score, stored=flows.stored),  # type: ignore[arg-type]
+                flows=Flows(
+                    decide=flows.decide,
+                    ingest=flows.ingest,
+                    score=flows.score,
+                    stored=flows.stored,
+                    explain=flows.explain,
+                ),  # type: ignore[arg-type]
                 freeze=False,
                 advance=lambda to: Passage(n_timers=int(clock.advance(to) == to)),
             )
