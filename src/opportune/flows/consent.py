@@ -6,6 +6,7 @@ from datetime import datetime
 from opportune.domain.customers import Consent, ConsentState
 from opportune.domain.instants import format_instant
 from opportune.flows.people import canonical_ids
+from opportune.flows.rouse import rouse
 from opportune.ports import Clock, Ledger, LockLost
 
 #: How often identities may change between reading and locking before we give up for now.
@@ -26,7 +27,7 @@ def put(
     """Append one line for whoever `customer_id` stands for; returns it. `at` null: now; never later than now.
 
     The same line again (same customer, channel, topic, state, source and `at`) changes nothing. Bookings are not
-    touched here: consent is asked again at every hand-off. Raises Unavailable.
+    touched here: consent is asked again at every hand-off. Journeys on the way look again at once. Raises Unavailable.
     """
     now = clock.now()
     said_at = min(at, now) if at is not None else now
@@ -37,6 +38,7 @@ def put(
             if found == holder:
                 line = line_of(holder, customer_id, channel, topic, state, source, said_at, now)
                 uow.consents.add([line])
+                rouse([holder], uow, now)
                 return line
             holder = found  # merged into another: once more, holding the lock of who it really is
     raise LockLost(f"the identity of customer '{customer_id}' keeps changing; try again")

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from opportune.decision.handoff import recheck
 from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import Reason
+from opportune.domain.journeys import PREFIX as JOURNEY
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.desk import horizon_start
+from opportune.flows.rouse import rouse
 from opportune.flows.sent import append_own, commit_sent, own_event
 from opportune.playbook.load import Playbook
 from opportune.playbook.vary import overridden
@@ -169,6 +171,8 @@ def record_outcome(
             )
         ]
     )
+    if send.trigger.startswith(JOURNEY):
+        rouse([send.customer_id], uow, now, lambda one: send.message_id in one.message_ids)
     if send.channel == "email" and kind in EMAIL_EVENTS:
         append_own([own_event(outcome_id, EMAIL_EVENTS[kind], send, at, now)], [send.customer_id], now, uow)
     if kind in SUPPRESSING and reason != "soft":

@@ -22,6 +22,7 @@ from opportune.flows.hear import consents_of, is_heard, message_named, outcomes_
 from opportune.flows.hear_levels import hear_levels
 from opportune.flows.merge import Merged, belonging, merge
 from opportune.flows.plan_ahead import plan_ahead, rules_touched
+from opportune.flows.rouse import rouse_by
 from opportune.flows.states import unpack_readable
 from opportune.flows.watch import newcomers, notes_of
 from opportune.playbook.load import Playbook
@@ -47,6 +48,7 @@ class IngestReport:
     n_armed: int = 0
     n_cancelled: int = 0
     n_released: int = 0
+    n_roused: int = 0
     merged: dict[str, str] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
 
@@ -127,6 +129,7 @@ def _write(
     uow.customers.put(list(after.values()))
     uow.states.put(_next_states(changed, rows, new, joined, merged, uow, now))
     _hear(new, joined, uow, now)
+    report.n_roused += rouse_by(new, joined, uow, now)
     _arm(new, joined, people, after, uow, playbook, now, report)
     _look_ahead(new, joined, people, after, uow, playbook, now, report)
     notes = notes_of(new, joined, changed, playbook, now)

@@ -14,6 +14,7 @@ from opportune.domain.customers import Claim, Consent, ConsentState
 from opportune.domain.events import Event
 from opportune.domain.watches import joined
 from opportune.flows.hear import digest
+from opportune.flows.rouse import unite
 from opportune.ports import UnitOfWork
 
 _TICK = timedelta(microseconds=1)
@@ -130,16 +131,18 @@ def _with_traces(customer_ids: Collection[str], seen: Collection[str], uow: Unit
     traced = {c for c, lines in uow.consents.of(unseen).items() if lines}
     traced |= {c for c, sends in uow.sends.log(unseen, _FOREVER).items() if sends}
     traced |= {c for c, timers in uow.timers.of(unseen).items() if timers}
+    traced |= set(uow.journeys.of(unseen))
     return (set(customer_ids) & set(seen)) | traced
 
 
 def _carry_over(gone: Mapping[str, str], now: datetime, uow: UnitOfWork) -> None:
-    """Sends, timers and consents go with the customer; then the row left behind is dropped."""
+    """Sends, timers, journeys and consents go with the customer; then the row left behind is dropped."""
     lines = uow.consents.of({*gone, *gone.values()})
     watches = {c: {w.rule: w for w in found} for c, found in uow.watches.get({*gone, *gone.values()}).items()}
     for old, new in sorted(gone.items()):
         uow.sends.reassign(old, new)
         uow.timers.reassign(old, new)
+        unite(old, new, now, uow)
         theirs, mine = watches.get(old, {}), watches.get(new, {})
         joint = {rule: joined(mine.get(rule), theirs.get(rule), new) for rule in {*theirs, *mine}}
         watches[new] = {rule: watch for rule, watch in joint.items() if watch is not None}

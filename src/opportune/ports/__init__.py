@@ -4,6 +4,7 @@ Every method takes and returns batches. Mappings by customer id leave out custom
 """
 
 from opportune.ports.errors import LockLost, Unavailable
+from opportune.ports.journeys import Journeys
 from opportune.ports.ledger import (
     Consents,
     Cursors,
@@ -60,6 +61,7 @@ __all__ = [
     "Idempotency",
     "IdempotentAnswer",
     "Identities",
+    "Journeys",
     "Ledger",
     "LockLost",
     "ModelFiles",

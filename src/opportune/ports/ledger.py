@@ -12,6 +12,7 @@ from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import PastTimer, Timer, TimerFate
+from opportune.ports.journeys import Journeys
 from opportune.ports.watches import Watches
 
 
@@ -305,6 +306,8 @@ class UnitOfWork(Protocol):
     def timers(self) -> Timers: ...
     @property
     def watches(self) -> Watches: ...
+    @property
+    def journeys(self) -> Journeys: ...
     @property
     def sends(self) -> Sends: ...
     @property
