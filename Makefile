@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench bench-faults serve setup lock clean
+.PHONY: demo test check bench bench-faults bench-journeys serve setup lock clean
 
 setup: $(READY)
 
@@ -35,6 +35,9 @@ bench: $(READY)
 
 bench-faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
+
+bench-journeys: $(READY)
+	OPPORTUNE_JOURNEY_EXAMPLES=2000 $(BIN)/python -m pytest -n 0 --durations 3 tests/unit/journeys/test_all_together.py
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv

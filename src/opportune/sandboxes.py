@@ -52,7 +52,8 @@ _ROUNDS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message the service handed over. `content` holds subject, body, cta; `reasons` why it was chosen."""
+    """A message the service handed over. `content` holds subject, body, cta; `reasons` why it was chosen; `step` of a
+    journey, else null."""
 
     customer_id: str
     campaign: str
@@ -64,6 +65,7 @@ class Message:
     reasons: tuple[str, ...]
     message_id: str
     decision_id: str
+    step: str | None = None
 
 
 class Sandbox:
@@ -259,6 +261,7 @@ class Sandbox:
                 reasons=tuple(s.payload.get("reasons", ())),
                 message_id=s.message_id,
                 decision_id=s.decision_id,
+                step=s.payload.get("step"),
             )
             for s in sends
         ]

@@ -171,11 +171,12 @@ def record_outcome(
             )
         ]
     )
-    if send.trigger.startswith(JOURNEY):
-        rouse([send.customer_id], uow, now, lambda one: send.message_id in one.message_ids)
+    closes = kind in SUPPRESSING and reason != "soft"
+    if closes or send.trigger.startswith(JOURNEY):
+        rouse([send.customer_id], uow, now, lambda one: closes or send.message_id in one.message_ids)
     if send.channel == "email" and kind in EMAIL_EVENTS:
         append_own([own_event(outcome_id, EMAIL_EVENTS[kind], send, at, now)], [send.customer_id], now, uow)
-    if kind in SUPPRESSING and reason != "soft":
+    if closes:
         uow.consents.add(
             [
                 Consent(

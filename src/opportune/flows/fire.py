@@ -50,7 +50,8 @@ def fire(desk: Desk, owner: str, limit: int = 200, lease: timedelta = LEASE) -> 
     early = before_starts(walking, live, desk)
     ways = walk(early, desk)
     decisions = [a for a in decide_each([ask_of(t) for t in live], desk) if isinstance(a, Decision)]
-    ways += walk([t for t in walking if t not in early], desk)
+    done = {(t.rule, t.customer_id, t.key) for t in early}
+    ways += walk([t for t in walking if (t.rule, t.customer_id, t.key) not in done], desk)
     n_messages = sum(len(d.messages) for d in decisions) + sum(way.n_said for way in ways)
     return FireReport(len(claimed), len(decisions) + len(ways), n_messages, n_dropped)
 

@@ -12,6 +12,7 @@ from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.journeys import Ending
 from opportune.flows.fire import fire
 from opportune.flows.ingest import ingest
+from opportune.flows.lookup import replay
 from opportune.flows.walk import walk
 from opportune.playbook.load import load_files
 from opportune.sandboxes import Sandbox
@@ -101,6 +102,14 @@ def test_opting_out_ends_it_at_once(how: str) -> None:
             o.advance("0s")
         else:
             o.status(message, "complained")
+        assert taken(o)[-1] == ("wait_2", "opted_out")
+
+
+def test_a_complaint_about_any_message_ends_it() -> None:
+    """Also one that the journey did not say."""
+    with on_the_way(TWO) as o:
+        o.track("ada", "Signed Up")
+        o.track("ada", "Email Marked as Spam", email_id="some other")
         assert taken(o)[-1] == ("wait_2", "opted_out")
 
 
@@ -255,6 +264,16 @@ def test_a_definition_that_cannot_be_read_ends_it_and_says_so() -> None:
             uow.journeys.put([type(one)(**{f: getattr(one, f) for f in one.__slots__} | {"version": "sha256:lost"})])
         o.advance("3d")
         assert taken(o)[-1] == ("wait_2", Ending.UNREADABLE.value)
+
+
+def test_the_decision_of_a_step_is_replayed_the_same() -> None:
+    """From its case, although no trigger of the playbook made it."""
+    with on_the_way(TWO) as o:
+        o.track("ada", "Signed Up")
+        again = replay(o.messages[0].decision_id, o._desk.ledger)
+        assert again is not None
+        assert again.is_same
+        assert (o.messages[0].step, again.again.messages[0].step) == ("message_1", "message_1")
 
 
 def test_a_worker_that_dies_between_transactions_loses_and_doubles_nothing() -> None:
