@@ -118,6 +118,8 @@ def firing_of(
 ) -> Firing | None:
     """What would have fired the campaign's trigger: its newest starting event by then; null when there is none."""
     name = playbook.spec.campaigns[campaign].trigger
+    if name is None:
+        return None
     trigger = playbook.spec.triggers[name]
     meant = [(e, on) for e in events for on in trigger.steps or trigger.on if is_meant(on, e, traits, playbook.holds)]
     if not meant:
@@ -136,6 +138,8 @@ def firing_of(
 def _triggered(firing: Firing | None, campaign: str, playbook: Playbook) -> str:
     """In words, what there was to fire it."""
     name = playbook.spec.campaigns[campaign].trigger
+    if name is None:
+        return "a step of a journey; told as if it had come to it"
     trigger = playbook.spec.triggers[name]
     if firing is not None:
         return f"{name}: by {firing.set_by}"
