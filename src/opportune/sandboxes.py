@@ -40,7 +40,7 @@ from opportune.flows.profile import profile
 from opportune.flows.project import project
 from opportune.flows.scoring import Scorer
 from opportune.playbook.load import Playbook, load, load_files
-from opportune.playbook.schema import parse_duration
+from opportune.playbook.values import parse_duration
 from opportune.ports import ModelFiles
 
 #: Where the clock of a sandbox stands at first: a Monday, noon UTC.
@@ -231,7 +231,7 @@ class Sandbox:
         desk = self._desk
         while True:
             fired = fire(desk, _OWNER)
-            handed = deliver(desk.ledger, self.playbook, self, self._clock)
+            handed = deliver(desk.ledger, self.playbook, self, self._clock, secret=desk.secret)
             if not fired.n_claimed and not handed.n_claimed:
                 break
         while project(desk.ledger, desk.features, self._clock, _OWNER):

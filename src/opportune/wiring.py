@@ -148,6 +148,7 @@ class Installation:
             secret=self.secret,
             code_version=__version__,
             new_id=new_decision_id,
+            public_url=self.settings.public_url or "",
         )
 
     @cached_property

@@ -1,7 +1,7 @@
 """The ledger's tables. Instants are BIGINT microseconds since 1970-01-01 UTC, JSON compact text, packed data bytes.
 
-`migrations/` builds them; a test compares the two. Append-only: claims, consents, events, send_history, timer_history,
-decisions, exposures, outcomes. (A merge may change the customer that owns a row, never what the row says.)
+`migrations/` builds them; a test compares the two. Append-only: claims, consents, suppressions, events, send_history,
+timer_history, decisions, exposures, outcomes. (A merge may change the customer that owns a row, never what it says.)
 """
 
 from sqlalchemy import (
@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 #: The newest file in migrations/versions: a database at this revision is opened without starting alembic.
-REVISION = "0001"
+REVISION = "0002"
 VERSION_TABLE = "opportune_version"
 
 metadata = MetaData()
@@ -108,6 +108,19 @@ consents = Table(
     _instant("recorded_at"),
     _text("proof"),
     Index("ix_consents_customer", "customer_id", "at"),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    _seq(),
+    _text("key"),
+    _text("purpose"),
+    _flag("is_on"),
+    _text("source"),
+    _instant("at"),
+    Index("ix_suppressions_key", "key", "seq"),
+    sqlite_autoincrement=True,
 )
 
 events = Table(

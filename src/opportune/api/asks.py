@@ -13,7 +13,7 @@ from opportune.domain.decisions import Ask
 from opportune.domain.instants import EPOCH, parse_instant
 from opportune.domain.messages import Deliver
 from opportune.playbook.load import Playbook
-from opportune.playbook.schema import Channel
+from opportune.playbook.values import Channel
 
 #: A caller's "now" may differ from ours by this much and still mean now.
 NOW_WITHIN = timedelta(seconds=5)

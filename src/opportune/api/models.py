@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opportune.playbook.schema import Channel
+from opportune.playbook.values import Channel
 
 CustomerId = Annotated[
     str | int,

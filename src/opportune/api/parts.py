@@ -1,6 +1,6 @@
 """What the HTTP door is given: one frozen bundle of parts, and the flows it calls, as plain functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -31,6 +31,14 @@ class Scoring(Protocol):
     ) -> list[dict[str, Any]]: ...
 
 
+class Stored(Protocol):
+    """flows.lookup.stored."""
+
+    def __call__(
+        self, decision_id: str, ledger: Ledger, explain: bool = False, *, secret: bytes | None = None
+    ) -> dict[str, Any] | None: ...
+
+
 class Consenting(Protocol):
     """flows.consent.put."""
 
@@ -45,6 +53,7 @@ class Consenting(Protocol):
         at: datetime | None,
         ledger: Ledger,
         clock: Clock,
+        proof: Mapping[str, Any] | None = None,
     ) -> Consent: ...
 
 
@@ -54,7 +63,7 @@ class Flows:
 
     decide: Callable[[Sequence[Ask], Desk], Sequence[Answer]] = decide
     score: Scoring = score
-    stored: Callable[[str, Ledger, bool], dict[str, Any] | None] = stored
+    stored: Stored = stored
     profile: Callable[[str, Desk], dict[str, Any] | None] = profile
     ingest: Callable[[Sequence[Event], Sequence[DeadLetter], Ledger, Playbook, Clock], object] = ingest
     report_status: Callable[[str, str, datetime | None, str | None, Ledger, Clock], Send] = report_status

@@ -58,7 +58,7 @@ def instant(text: str | None, option: str, now: datetime | None = None) -> datet
 
 def span(text: str, option: str) -> timedelta:
     """A duration like 15m or 1h. Raises UsageError naming the option."""
-    from opportune.playbook.schema import parse_duration
+    from opportune.playbook.values import parse_duration
 
     try:
         found = parse_duration(text)

@@ -8,7 +8,7 @@ from typing import Any
 from opportune.domain.experiments import GLOBAL_HOLDOUT, HELD, OPEN, campaign_holdout
 from opportune.experiments.assign import shares
 from opportune.playbook.load import Playbook
-from opportune.playbook.schema import format_duration
+from opportune.playbook.values import format_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

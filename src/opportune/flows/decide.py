@@ -9,17 +9,19 @@ from opportune.decision import record
 from opportune.decision.consent import Standing
 from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
+from opportune.decision.rules import policy_of
 from opportune.decision.zones import zone_of
-from opportune.domain.customers import Consent, Customer
+from opportune.domain.customers import Customer
 from opportune.domain.decisions import Ask, Case, Decision, Mode, Reason, Score, StoredDecision, Value
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.messages import Deliver
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
 from opportune.flows.desk import Desk, horizon_start
-from opportune.flows.past import past_of
+from opportune.flows.past import Past, past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.states import ledger_states, unpack_readable
+from opportune.flows.withdraw import suppressions_of
 from opportune.ports import OutboxItem, Unavailable, UnitOfWork
 
 
@@ -171,6 +173,8 @@ class _Room:
         tell_hours({c: self.readings[c] for c in ids}, self.customers, self.now, desk, self._explained)
         self.consents = uow.consents.of(ids)
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
+        everyone = [self.customers.get(c) or Customer(customer_id=c) for c in ids]
+        self.suppressions = suppressions_of(everyone, uow)
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
 
@@ -200,17 +204,15 @@ class _Room:
             timer = timer_of(ask)
             if not self.uow.timers.still([timer]):
                 return Withdrawn(ask.customer_id)
-        customer = self.customers.get(ask.customer_id) or Customer(customer_id=ask.customer_id)
-        case = case_of(
-            ask,
-            customer,
-            self.at[ask.customer_id],
-            self.readings[ask.customer_id],
-            self.consents.get(ask.customer_id, ()),
-            self.sends.get(ask.customer_id, ()),
-            self.desk,
-            degraded=self.degraded,
+        who = ask.customer_id
+        known = Past(
+            self.customers.get(who) or Customer(customer_id=who),
+            (),
+            tuple(self.consents.get(who, ())),
+            tuple(self.sends.get(who, ())),
+            self.suppressions[who],
         )
+        case = case_of(ask, known, self.at[who], self.readings[who], self.desk, degraded=self.degraded)
         decision = choose(case, self.desk.playbook)
         if not ask.dry_run:
             self.decided.append((ask, case, decision))
@@ -257,22 +259,16 @@ def decide_as_of(ask: Ask, desk: Desk) -> Decision:
     readings = readings_from(values, {}, desk, explained)
     tell_hours(readings, {past.customer.customer_id: past.customer}, ask.at, desk, explained)
     reading = readings[past.customer.customer_id]
-    case = case_of(ask, past.customer, ask.at, reading, past.consents, past.sends, desk, degraded=False)
-    return choose(case, desk.playbook)
+    return choose(case_of(ask, past, ask.at, reading, desk, degraded=False), desk.playbook)
 
 
-def case_of(
-    ask: Ask,
-    customer: Customer,
-    now: datetime,
-    reading: Reading,
-    consents: Sequence[Consent],
-    sends: Sequence[Send],
-    desk: Desk,
-    *,
-    degraded: bool,
-) -> Case:
-    """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores."""
+def case_of(ask: Ask, past: Past, now: datetime, reading: Reading, desk: Desk, *, degraded: bool) -> Case:
+    """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores.
+
+    `past`: what is known of the customer at `now`; its events are not read here.
+    """
+    customer = past.customer
+    may_profile = Standing(past.consents).may_profile(policy_of(desk.playbook, customer.traits))
     decision_id = desk.new_id() if ask.firing is None else firing_id(ask)
     unit = desk.unit(customer.customer_id)
     env = {"features": reading.values, "traits": customer.traits}
@@ -287,9 +283,11 @@ def case_of(
         features=reading.values,
         features_version=reading.version,
         degraded=degraded,
-        scores=reading.scores if Standing(consents).may_profile(desk.playbook.spec.consent) else {},
-        consents=tuple(consents),
-        sends=tuple(sends),
+        scores=reading.scores if may_profile else {},
+        consents=past.consents,
+        sends=past.sends,
+        suppressions=past.suppressions,
+        public_url=desk.public_url,
         unit=unit,
         assignments=assign(unit, now, customer.is_test, env, desk.playbook),
     )

@@ -11,7 +11,9 @@ from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import Reason
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.desk import horizon_start
+from opportune.flows.links import linked_send
 from opportune.flows.sent import append_own, commit_sent, own_event
+from opportune.flows.withdraw import suppressions_of, withdraw
 from opportune.playbook.load import Playbook
 from opportune.playbook.vary import overridden
 from opportune.ports import Clock, Courier, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
@@ -33,8 +35,11 @@ class DeliverReport:
     n_retried: int
 
 
-def deliver(ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, limit: int = 100) -> DeliverReport:
-    """Hand over up to `limit` due messages. At least once, always under the same message id."""
+def deliver(
+    ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, limit: int = 100, *, secret: bytes = b""
+) -> DeliverReport:
+    """Hand over up to `limit` due messages. At least once, always under the same message id. `secret` seals the links
+    that messages carry."""
     now = clock.now()
     with ledger.begin() as uow:
         items = uow.outbox.claim("deliver", now, limit, now + LEASE)
@@ -51,7 +56,7 @@ def deliver(ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, 
                 uow.outbox.retry([item], moved[item.key])
     left = [i for i in items if i.key in {s.message_id for s in go}]
     try:
-        courier.deliver(go, now)
+        courier.deliver([linked_send(s, secret) for s in go], now)
     except Unavailable:
         with ledger.begin() as uow:
             for item in left:
@@ -89,6 +94,8 @@ def ask_again(
     sends = uow.sends.get(message_ids)
     ids = sorted({s.customer_id for s in sends.values()})
     customers, consents = uow.customers.get(ids), uow.consents.of(ids)
+    people = {c: customers.get(c) or Customer(customer_id=c) for c in ids}
+    listed = suppressions_of(people.values(), uow)
     logs = uow.sends.log(ids, horizon_start(now, playbook))
     go: list[Send] = []
     released: dict[str, Reason] = {}
@@ -97,10 +104,11 @@ def ask_again(
         send = sends.get(message_id)
         if send is None or send.state is not SendState.RESERVED:
             continue
-        who = customers.get(send.customer_id) or Customer(customer_id=send.customer_id)
+        who = people[send.customer_id]
         others = [s for s in logs.get(send.customer_id, ()) if s.message_id != message_id]
         mine = overridden(playbook, send.payload.get("assignments", {}))  # as it was decided, if it still runs
-        verdict = recheck(send, now, who, consents.get(send.customer_id, ()), others, mine)
+        said, entries = consents.get(send.customer_id, ()), listed[send.customer_id]
+        verdict = recheck(send, now, who, said, others, mine, entries)
         if isinstance(verdict, Reason):
             uow.sends.move(message_id, SendState.RELEASED, now, verdict)
             released[message_id] = verdict
@@ -187,3 +195,4 @@ def record_outcome(
                 )
             ]
         )
+        withdraw([send.customer_id], now, uow)

@@ -5,7 +5,7 @@ from typing import Any
 from opportune.domain.instants import format_instant
 from opportune.experiments.trial import Trial, trials_of, windows_in_words
 from opportune.playbook.load import Playbook
-from opportune.playbook.schema import format_duration
+from opportune.playbook.values import format_duration
 from opportune.ports import Clock, Ledger
 
 

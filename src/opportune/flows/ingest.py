@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opportune.domain import traits as trait_fold
-from opportune.domain.customers import Customer
+from opportune.domain.customers import ConsentState, Customer
 from opportune.domain.decisions import Reason
 from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Send, SendState
@@ -20,6 +20,7 @@ from opportune.flows import arm
 from opportune.flows.hear import consents_of, is_heard, message_named, outcomes_of
 from opportune.flows.merge import Merged, belonging, merge
 from opportune.flows.states import unpack_readable
+from opportune.flows.withdraw import withdraw
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
 
@@ -190,7 +191,9 @@ def _hear(
     heard = [(e, c) for c, events in new.items() for e in events if is_heard(e)]
     moved = [(e, c) for c, events in joined.items() for e in events if is_heard(e)]
     if heard or moved:
-        uow.consents.add(list({line.consent_id: line for line in consents_of([*heard, *moved], now)}.values()))
+        lines = list({line.consent_id: line for line in consents_of([*heard, *moved], now)}.values())
+        uow.consents.add(lines)
+        withdraw({line.customer_id for line in lines if line.state is ConsentState.OUT}, now, uow)
     named = {m for e, _ in heard if (m := message_named(e)) is not None}
     if named and (outcomes := outcomes_of(heard, uow.sends.get(named), now)):
         uow.outcomes.add(outcomes)

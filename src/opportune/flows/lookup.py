@@ -10,10 +10,12 @@ import orjson
 from opportune.decision import record
 from opportune.decision.consent import Standing
 from opportune.decision.pipeline import decide as choose
+from opportune.decision.rules import policy_of
 from opportune.domain.decisions import Decision
 from opportune.features.state import empty, finalise, rebuild
 from opportune.flows.decide import Reading, read_features, readings_from, readings_of, tell_hours
 from opportune.flows.desk import Desk
+from opportune.flows.links import linked_decision
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.states import ledger_states
@@ -21,13 +23,17 @@ from opportune.playbook.load import from_source
 from opportune.ports import Ledger
 
 
-def stored(decision_id: str, ledger: Ledger, explain: bool = False) -> dict[str, Any] | None:
-    """The stored decision in the shape of the API; null when there is none. `explain` adds case and draws."""
+def stored(
+    decision_id: str, ledger: Ledger, explain: bool = False, *, secret: bytes | None = None
+) -> dict[str, Any] | None:
+    """The stored decision in the shape of the API; null when there is none. `explain` adds case and draws. With the
+    `secret` its messages carry the links they were answered with; without, the slots of the log."""
     with ledger.read() as uow:
         row = uow.decisions.get(decision_id)
     if row is None:
         return None
-    answer = record.decision_to_dict(record.decision_from_json(row.decision))
+    decision = record.decision_from_json(row.decision)
+    answer = record.decision_to_dict(decision if secret is None else linked_decision(decision, secret))
     if explain:
         answer["case"] = orjson.loads(row.case)
         answer["draws"] = orjson.loads(row.decision).get("draws", [])
@@ -91,7 +97,8 @@ def score(
     answers = []
     for asked in customer_ids:
         customer = whose[asked]
-        allowed = Standing(consents.get(customer, ())).may_profile(desk.playbook.spec.consent)
+        policy = policy_of(desk.playbook, people[customer].traits if customer in people else {})
+        allowed = Standing(consents.get(customer, ())).may_profile(policy)
         scores = readings[customer].scores if allowed else {}
         wanted = {n: s for n, s in scores.items() if models is None or n in models}
         answers.append({"customer_id": asked, **{n: record.score_to_dict(s) for n, s in wanted.items()}})

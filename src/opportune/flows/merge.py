@@ -13,6 +13,7 @@ from opportune.domain import identity
 from opportune.domain.customers import Claim, Consent, ConsentState
 from opportune.domain.events import Event
 from opportune.flows.hear import digest
+from opportune.flows.suppress import carry_over
 from opportune.ports import UnitOfWork
 
 _TICK = timedelta(microseconds=1)
@@ -138,6 +139,7 @@ def _carry_over(gone: Mapping[str, str], now: datetime, uow: UnitOfWork) -> None
     for old, new in sorted(gone.items()):
         uow.sends.reassign(old, new)
         uow.timers.reassign(old, new)
+        carry_over(old, new, now, uow)
         said = [line for line in lines.get(old, ()) if not line.consent_id.startswith("event:")]
         added = [replace(c, consent_id=_merged_id(c.consent_id, new), customer_id=new) for c in said]
         added += strictest(lines.get(old, ()), lines.get(new, ()), new, now)

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from opportune.playbook.lines import YamlInvalid, read_yaml
 from opportune.playbook.problems import PlaybookInvalid, Problem
-from opportune.playbook.schema import Block
+from opportune.playbook.values import Block
 
 Kind = Literal["text", "number", "integer", "boolean"]
 

@@ -3,15 +3,20 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any
 
 from opportune.playbook.conditions import ROOTS, ConditionInvalid, Names, compile_condition
 from opportune.playbook.lines import Path
-from opportune.playbook.nearest import hint, nearest
-from opportune.playbook.schema import Campaign, Cap, Channel, Content, On, PlaybookSpec, Trigger
+from opportune.playbook.nearest import nearest
+from opportune.playbook.reach_references import (
+    doubts_in_window,
+    errors_in_consent,
+    errors_in_quiet_hours,
+    errors_in_window,
+)
+from opportune.playbook.schema import Campaign, Cap, Content, On, PlaybookSpec, Trigger
 from opportune.playbook.templates import check_template, without_fallback
 
-CHANNELS: tuple[str, ...] = get_args(Channel)
 _PROPERTY = re.compile(r"^properties(\.\w+)+$")
 _TEXTS = ("subject", "body", "cta", "url")
 
@@ -20,7 +25,7 @@ Found = tuple[Path, str]
 #: section -> blocks by name, faulty ones included
 Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
-NAMED = ("goals", "topics", "caps", "triggers", "campaigns", "experiments")
+NAMED = ("goals", "topics", "caps", "send_windows", "triggers", "campaigns", "experiments")
 #: What the audience of an experiment may read: nothing that depends on the request.
 AUDIENCE_ROOTS = ("features", "traits")
 
@@ -106,19 +111,11 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
     tags = {tag for campaign in spec.campaigns.values() for tag in campaign.tags}
     for name, cap in spec.caps.items():
         yield from _cap_errors(name, cap, declared, tags)
-    for channel in spec.consent.default:
-        if channel not in (*CHANNELS, "*"):
-            advice = (
-                "; write `consent.profiling` instead" if channel == "profiling" else hint(channel, (*CHANNELS, "*"))
-            )
-            yield ("consent", "default", channel), f"unknown channel `{channel}`{advice}"
-    quiet = spec.quiet_hours
-    if quiet is not None:
-        for field, hour in (("start", quiet.start), ("end", quiet.end)):
-            if hour.tzinfo is not None:
-                yield ("quiet_hours", field), "quiet hours are local to the customer: leave the zone out"
-        if quiet.start == quiet.end:
-            yield ("quiet_hours", "end"), "`start` and `end` are equal: leave `quiet_hours` out for none"
+    yield from errors_in_consent(spec.consent)
+    if spec.quiet_hours is not None:
+        yield from errors_in_quiet_hours(spec.quiet_hours)
+    for name, window in spec.send_windows.items():
+        yield from errors_in_window(name, window, declared["topics"])
 
 
 def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
@@ -153,6 +150,14 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
                         (*path, field),
                         f'`{missing}` may be missing: add a fallback, like `{{{{ {missing} | default: "..." }}}}`',
                     )
+    spoken = {
+        (channel, topic.purpose, campaign.topic)
+        for campaign in spec.campaigns.values()
+        if (topic := spec.topics.get(campaign.topic))
+        for channel in campaign.channels
+    }
+    for name, window in spec.send_windows.items():
+        yield from doubts_in_window(name, window, spoken)
     for name, cap in spec.caps.items():
         counted = cap.counts.campaign
         if counted in spec.campaigns and not spec.campaigns[counted].counts_toward_caps:

@@ -141,8 +141,8 @@ def to_json_schema() -> dict[str, Any]:
         "anyOf": [part, whole],
         **{key: experiment[key] for key in ("default", "description", "title")},
     }
-    for field in ("start", "end"):
-        hour = schema["$defs"]["QuietHours"]["properties"][field]
+    for block, field in (("QuietHours", "start"), ("QuietHours", "end"), ("OpenHours", "from"), ("OpenHours", "to")):
+        hour = schema["$defs"][block]["properties"][field]
         hour.pop("format", None)  # RFC 3339 `time` wants seconds and an offset
         hour["pattern"] = r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"
     for block in ("Trigger", "Campaign", "Experiment"):

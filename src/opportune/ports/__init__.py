@@ -42,6 +42,7 @@ from opportune.ports.stores import (
     TraceRecord,
     VariationRun,
 )
+from opportune.ports.suppressions import Suppressions
 
 __all__ = [
     "Archive",
@@ -75,6 +76,7 @@ __all__ = [
     "Sends",
     "SpanRecord",
     "States",
+    "Suppressions",
     "Timers",
     "TraceRecord",
     "Unavailable",

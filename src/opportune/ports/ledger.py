@@ -12,6 +12,7 @@ from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import Timer, TimerFate
+from opportune.ports.suppressions import Suppressions
 
 
 class Customers(Protocol):
@@ -288,6 +289,8 @@ class UnitOfWork(Protocol):
     def identities(self) -> Identities: ...
     @property
     def consents(self) -> Consents: ...
+    @property
+    def suppressions(self) -> Suppressions: ...
     @property
     def events(self) -> Events: ...
     @property

@@ -91,7 +91,9 @@ class FakeFlows:
         self.scores_asked.append((customer_ids, *asked))
         return [{"customer_id": c} for c in customer_ids]
 
-    def stored(self, decision_id: str, ledger: object, explain: bool) -> dict[str, Any] | None:
+    def stored(
+        self, decision_id: str, ledger: object, explain: bool = False, *, secret: bytes | None = None
+    ) -> dict[str, Any] | None:
         return {"decision_id": decision_id, "explained": explain} if decision_id.startswith("d-") else None
 
 

@@ -5,7 +5,7 @@ from tests.unit.decision.making import consent
 
 from opportune.decision.consent import Standing, has_address
 from opportune.domain.decisions import Reason
-from opportune.playbook.schema import ConsentPolicy
+from opportune.playbook.reach import ConsentPolicy
 
 IN, OUT = ConsentPolicy(default={"*": "in"}), ConsentPolicy()
 

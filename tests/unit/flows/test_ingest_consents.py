@@ -9,7 +9,7 @@ from tests.unit.flows.ingesting import Shop, event, identify
 from opportune.decision.consent import Standing
 from opportune.domain.customers import Consent, ConsentState
 from opportune.domain.events import Event
-from opportune.playbook.schema import ConsentPolicy
+from opportune.playbook.reach import ConsentPolicy
 
 OUT = ConsentPolicy()
 

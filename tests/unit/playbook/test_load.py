@@ -10,8 +10,8 @@ import pytest
 from opportune.playbook.check import check
 from opportune.playbook.conditions import Names
 from opportune.playbook.load import PlaybookInvalid, from_source, load, load_files
-from opportune.playbook.schema import parse_duration
 from opportune.playbook.shape import to_json_schema
+from opportune.playbook.values import parse_duration
 
 SMALL = """\
 topics:
