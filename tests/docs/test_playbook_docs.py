@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import schema
+from opportune.playbook import reach, schema
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import load_files
 from opportune.playbook.templates import _FILTERS
@@ -18,7 +18,10 @@ HEADING = {
     "Goal": ("Goals", ""),
     "Topic": ("Topics", ""),
     "ConsentPolicy": ("Consent", ""),
+    "CountryConsent": ("Consent", "by_country.*."),
     "QuietHours": ("Quiet hours", ""),
+    "SendWindow": ("Send windows", ""),
+    "OpenHours": ("Send windows", "open.*."),
     "Cap": ("Caps", ""),
     "Counts": ("Caps", "counts."),
     "Trigger": ("Triggers", ""),
@@ -34,11 +37,9 @@ HEADING = {
 }
 BLOCKS = {
     name: block
-    for name, block in vars(schema).items()
-    if isinstance(block, type)
-    and issubclass(block, BaseModel)
-    and block.__module__ == schema.__name__
-    and name != "Block"
+    for module in (schema, reach)
+    for name, block in vars(module).items()
+    if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }
 
 

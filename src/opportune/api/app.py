@@ -23,7 +23,9 @@ from opportune.api.routes_customers import SLASH, CustomerRoutes
 from opportune.api.routes_decisions import DecisionRoutes
 from opportune.api.routes_events import EventRoutes
 from opportune.api.routes_experiments import ExperimentRoutes
+from opportune.api.routes_links import LinkRoutes
 from opportune.api.routes_operate import OperateRoutes
+from opportune.api.routes_suppressions import SuppressionRoutes
 
 DESCRIPTION = "Behaviour in; ranked, capped, explained message decisions out."
 TAGS = [
@@ -87,6 +89,7 @@ def create_app(parts: Parts) -> Door:
     )
     endpoints = [*events.endpoints(), *decisions.endpoints(), *customers.endpoints(), *operate.endpoints()]
     endpoints += ExperimentRoutes(parts).endpoints()
+    endpoints += [*SuppressionRoutes(parts).endpoints(), *LinkRoutes(parts).endpoints()]
     endpoints += document_endpoints(app)
     app.hot = {}
     for endpoint in endpoints:

@@ -1,6 +1,6 @@
 """What the HTTP door is given: one frozen bundle of parts, and the flows it calls, as plain functions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -8,7 +8,9 @@ from typing import Any, Protocol
 from opportune.domain.customers import Consent
 from opportune.domain.decisions import Ask
 from opportune.domain.events import DeadLetter, Event
+from opportune.domain.links import Link
 from opportune.domain.messages import Send
+from opportune.domain.suppressions import Named
 from opportune.flows.consent import put as put_consent
 from opportune.flows.decide import Answer, decide
 from opportune.flows.deliver import report_status
@@ -16,8 +18,10 @@ from opportune.flows.desk import Desk
 from opportune.flows.experiments import experiments
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import score, stored
+from opportune.flows.preferences import Preferences, choose, preferences, unsubscribe
 from opportune.flows.profile import profile
 from opportune.flows.replay import Passage
+from opportune.flows.suppress import SuppressReport, suppress
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger
 from opportune.settings import Settings
@@ -57,6 +61,21 @@ class Consenting(Protocol):
     ) -> Consent: ...
 
 
+class Choosing(Protocol):
+    """flows.preferences.choose."""
+
+    def __call__(
+        self,
+        link: Link,
+        changes: Mapping[tuple[str, str], bool],
+        profiling: bool | None,
+        is_all_out: bool,
+        playbook: Playbook,
+        ledger: Ledger,
+        clock: Clock,
+    ) -> Preferences: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
     """The stories behind the door. Replaced by fakes in tests of the door alone."""
@@ -68,6 +87,10 @@ class Flows:
     ingest: Callable[[Sequence[Event], Sequence[DeadLetter], Ledger, Playbook, Clock], object] = ingest
     report_status: Callable[[str, str, datetime | None, str | None, Ledger, Clock], Send] = report_status
     consent: Consenting = put_consent
+    unsubscribe: Callable[[Link, str, Playbook, Ledger, Clock], bool] = unsubscribe
+    preferences: Callable[[Link, Playbook, Ledger], Preferences] = preferences
+    choose: Choosing = choose
+    suppress: Callable[[Iterable[Named], Ledger, Clock], SuppressReport] = suppress
     experiments: Callable[[Ledger, Playbook, Clock], list[dict[str, Any]]] = experiments
 
 

@@ -72,6 +72,7 @@ def examine() -> Iterator[Check]:
     yield at_home
     yield keys(settings)
     yield guarded("playbook", "opportune check lists every problem", lambda: playbook(settings))
+    yield guarded("links", "correct OPPORTUNE_PUBLIC_URL", lambda: links(settings))
     if at_home.state == "fail":
         return
     reached = guarded("database", "start it, or correct OPPORTUNE_DATABASE_URL", lambda: database(settings))
@@ -169,6 +170,21 @@ def playbook(settings: "Settings") -> Check:
     if report.warnings:
         return Check("playbook", "warn", f"{where}: {report.summary}", "opportune check shows the warnings")
     return Check("playbook", "ok", f"{where}: {report.summary}")
+
+
+def links(settings: "Settings") -> Check:
+    """Customers reach the pages to unsubscribe."""
+    from opportune.playbook.check import check, sends_marketing_email
+
+    url, playbook = settings.public_url, check(settings.playbook).playbook
+    if url is not None and url.startswith("http://"):
+        return Check("links", "warn", f"{url} is not https", "mail clients unsubscribe over https only (RFC 8058)")
+    if url is not None:
+        return Check("links", "ok", f"{url}/unsubscribe/..., {url}/preferences/...")
+    if playbook is not None and sends_marketing_email(playbook):
+        found = "no public URL: e-mails carry no List-Unsubscribe header, and no links to unsubscribe"
+        return Check("links", "warn", found, "set OPPORTUNE_PUBLIC_URL to where customers reach this server")
+    return Check("links", "ok", "no public URL, and no marketing e-mail that would need one")
 
 
 def database(settings: "Settings") -> Check:

@@ -153,11 +153,11 @@ class Policies:
             if group in policy.by_country:
                 shared = _combined(policy, policy.by_country[group])
                 self._by_code = {**dict.fromkeys(codes, shared), **self._by_code}
-        for there in self._by_code.values():
+        for declared in self._by_code.values():
             self._unknown = self._unknown.model_copy(
                 update={
-                    "default": stricter(self._unknown.default, there.default),
-                    "profiling": "in" if self._unknown.profiling == there.profiling == "in" else "out",
+                    "default": stricter(self._unknown.default, declared.default),
+                    "profiling": "in" if self._unknown.profiling == declared.profiling == "in" else "out",
                 }
             )
 

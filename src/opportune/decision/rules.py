@@ -54,8 +54,8 @@ def compile_rules(playbook: Playbook) -> Rules:
     """Everything about a playbook that no customer changes."""
     spec = playbook.spec
     caps = tuple(compile_cap(name, cap) for name, cap in spec.caps.items())
-    quiet = (compile_quiet(spec.quiet_hours),) if spec.quiet_hours else ()
-    quiet += tuple(compile_window(name, window) for name, window in spec.send_windows.items())
+    windows = [compile_window(name, window) for name, window in spec.send_windows.items()]
+    quiet = tuple([compile_quiet(spec.quiet_hours), *windows] if spec.quiet_hours else windows)
     options: list[Option] = []
     for name, campaign in spec.campaigns.items():
         for channel in campaign.channels:

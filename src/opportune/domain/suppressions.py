@@ -63,6 +63,32 @@ class Suppression:
         return replace(self, digest=digest_of(ListedBy.CUSTOMER, customer_id))
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One who is named on a list. `customer_id` null: named by a fingerprint, an address or a number."""
+
+    entry: Suppression
+    customer_id: str | None = None
+
+
+#: How lists name people -> what that is, and whether it is a fingerprint already.
+NAMING: Mapping[str, tuple[ListedBy, bool]] = {
+    "customer_id": (ListedBy.CUSTOMER, False),
+    "email": (ListedBy.EMAIL, False),
+    "phone": (ListedBy.PHONE, False),
+    "email_sha256": (ListedBy.EMAIL, True),
+    "phone_sha256": (ListedBy.PHONE, True),
+}
+
+
+def named(how: str, value: str, purpose: Literal["all", "marketing"], is_on: bool, source: str, at: datetime) -> Named:
+    """The one whom a list names so. `how`: a key of NAMING. Raises ValueError when the value is none of that kind."""
+    by, is_digest = NAMING[how]
+    digest = read_digest(value) if is_digest else digest_of(by, value)
+    entry = Suppression(by=by, digest=digest, purpose=purpose, is_on=is_on, source=source, at=at)
+    return Named(entry, value if by is ListedBy.CUSTOMER else None)
+
+
 def digest_of(by: ListedBy, value: str) -> str:
     """The fingerprint of a value: an e-mail address in lower case, a number as `+` and digits. Raises ValueError."""
     return hashlib.sha256(_spelt(by, value).encode()).hexdigest()
@@ -87,14 +113,14 @@ def _spelt(by: ListedBy, value: str) -> str:
         if not re.fullmatch(r"\+?[0-9]{3,20}", text):
             raise ValueError("it is no telephone number, like +44 20 7946 0958")
         return text
-    if not text:
+    if not value:
         raise ValueError("it is empty")
-    return text
+    return value
 
 
 def keys_of(customer_id: str, traits: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys under which a customer may be listed: by id, address and number. What is no address lists nobody."""
-    keys = [f"{ListedBy.CUSTOMER.value}:{digest_of(ListedBy.CUSTOMER, customer_id)}"] if customer_id.strip() else []
+    keys = [f"{ListedBy.CUSTOMER.value}:{digest_of(ListedBy.CUSTOMER, customer_id)}"] if customer_id else []
     for by, trait in ((ListedBy.EMAIL, "email"), (ListedBy.PHONE, "phone")):
         value = traits.get(trait)
         if isinstance(value, str) and value:

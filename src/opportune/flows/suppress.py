@@ -5,20 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from opportune.domain.suppressions import ListedBy, Suppression, digest_of
+from opportune.domain.suppressions import ListedBy, Named, Suppression, digest_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.withdraw import withdraw
 from opportune.ports import Clock, Ledger, UnitOfWork
 
 CHUNK = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """One who is named on a list. `customer_id` null: named by a fingerprint, an address or a number."""
-
-    entry: Suppression
-    customer_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -59,8 +51,8 @@ def _resolved(chunk: Sequence[Named], uow: UnitOfWork) -> list[Suppression]:
 
 def carry_over(old: str, new: str, now: datetime, uow: UnitOfWork) -> None:
     """After a merge of `old` into `new`: who was listed by id stays listed, the strictest of both."""
-    keys = {c: f"{ListedBy.CUSTOMER.value}:{digest_of(ListedBy.CUSTOMER, c)}" for c in (old, new) if c.strip()}
+    keys = {c: f"{ListedBy.CUSTOMER.value}:{digest_of(ListedBy.CUSTOMER, c)}" for c in (old, new)}
     known = uow.suppressions.of(keys.values())
-    mine, theirs = (known.get(keys.get(c, "")) for c in (old, new))
+    mine, theirs = known.get(keys[old]), known.get(keys[new])
     if mine is not None and (theirs is None or theirs.purpose != "all"):
         uow.suppressions.add([mine.moved(new)])

@@ -8,9 +8,9 @@ from pydantic import ConfigDict, Field
 
 from opportune.playbook.values import Block, Channel, Name, Purpose
 
-#: Monday first, as Python counts weekdays.
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+#: Monday first, as Python counts weekdays.
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 InOrOut = Literal["in", "out"]
 #: What becomes of a message that meets shut hours.
 Otherwise = Literal["queue", "discard"]
