@@ -106,7 +106,7 @@ def test_it_opens_by_the_new_clock_on_the_day_of_a_change(zone, before, opening)
 
 
 def test_a_message_waits_for_its_window_and_expires_without_one():
-    """Fired on Friday evening it waits for Monday if it lives so long, else the removal says when it would have gone."""
+    """Fired on Thursday evening it waits for Friday; on Friday evening the removal says when it would have gone."""
     friday = datetime(2026, 3, 6, 19, tzinfo=UTC)
     book = playbook(WINDOW % "")
     assert [r.reason for r in decide(case(book, firing("cart", friday), now=friday), book).removed] == [

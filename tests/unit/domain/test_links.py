@@ -33,7 +33,9 @@ def opened(token: str, page: Page = Page.UNSUBSCRIBE, secret: bytes = b"secret",
 
 @settings(max_examples=100, deadline=None)
 @given(IDS, IDS, IDS, st.one_of(st.none(), IDS), st.sampled_from(Page))
-def test_a_token_says_exactly_what_was_sealed(customer: str, channel: str, topic: str, message: str, page: Page) -> None:
+def test_a_token_says_exactly_what_was_sealed(
+    customer: str, channel: str, topic: str, message: str, page: Page
+) -> None:
     """Any ids, in letters that no address encodes and no filter escapes."""
     link = Link(customer_id=customer, channel=channel, topic=topic, message_id=message, issued_at=NOW)
     token = seal(link, page, b"secret")
