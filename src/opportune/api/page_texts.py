@@ -6,8 +6,8 @@ DEFAULT = "en"
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "unsubscribe_title": "Unsubscribe",
-        "unsubscribe_ask": "Do you want no more marketing {channel} from us?",
-        "unsubscribe_topic_ask": "Do you want no more {channel} from us about this: {topic}?",
+        "unsubscribe_ask": "Do you want to stop getting marketing {channel} from us?",
+        "unsubscribe_topic_ask": "Do you want to stop getting {channel} from us about this: {topic}?",
         "unsubscribe_button": "Unsubscribe",
         "unsubscribe_note": "Messages you need, like order confirmations, will still come.",
         "unsubscribed_title": "You are unsubscribed",
@@ -17,9 +17,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "preferences_title": "Your preferences",
         "preferences_intro": "Tick what you want to get. Messages you need, like order confirmations, always come.",
         "preferences_none": "There is nothing to choose from at the moment.",
-        "topic": "About",
-        "cell": "{topic}, by {channel}",
         "closed": "Not possible: this address was reported or does not work.",
+        "profiling_title": "How we choose",
         "profiling": "Choose for me",
         "profiling_note": "We use what you did with us to choose messages that suit you. Without this, fixed rules "
         "decide alone.",
@@ -51,9 +50,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "preferences_intro": "Kreuzen Sie an, was Sie bekommen möchten. Nachrichten, die Sie brauchen, etwa "
         "Bestellbestätigungen, kommen immer.",
         "preferences_none": "Zurzeit gibt es nichts auszuwählen.",
-        "topic": "Thema",
-        "cell": "{topic}, per {channel}",
         "closed": "Nicht möglich: diese Adresse wurde gemeldet oder ist nicht erreichbar.",
+        "profiling_title": "Wie wir auswählen",
         "profiling": "Für mich auswählen",
         "profiling_note": "Wir nutzen, was Sie bei uns getan haben, um passende Nachrichten auszuwählen. Ohne dies "
         "entscheiden allein feste Regeln.",

@@ -20,7 +20,7 @@ _STYLE = """
 body{margin:0;background:var(--paper);color:var(--ink);font:1.0625rem/1.5 system-ui,sans-serif}
 main{max-width:38rem;margin:0 auto;padding:3rem 1.25rem}
 h1{font-size:1.6rem;line-height:1.25;margin:0 0 1rem}
-p{margin:0 0 1rem}
+p,form{margin:0 0 1rem}
 .soft{color:var(--soft);font-size:.95rem}
 .done{border-left:.3rem solid var(--do);padding:.5rem .9rem;margin:0 0 1.5rem}
 button{font:inherit;font-weight:600;border-radius:.4rem;padding:.65rem 1.3rem;cursor:pointer;
@@ -78,7 +78,7 @@ def preferences_page(language: str, shown: Preferences, done: str | None = None)
     intro = escape(t["preferences_intro" if shown.rows else "preferences_none"])
     body = (
         f"{told}<p>{intro}</p><form method=post>{boxes}"
-        f"<fieldset><legend>{escape(t['profiling'])}</legend>"
+        f"<fieldset><legend>{escape(t['profiling_title'])}</legend>"
         f"{_box(t['profiling'], 'profiling', 'in', shown.is_profiled, t['profiling_note'])}</fieldset>"
         f"<div class=row><button name=do value=save>{escape(t['save'])}</button>"
         f"<button class=quiet name=do value=none>{escape(t['all_out'])}</button></div></form>"

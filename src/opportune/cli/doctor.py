@@ -184,7 +184,7 @@ def links(settings: "Settings") -> Check:
     if playbook is not None and sends_marketing_email(playbook):
         found = "no public URL: e-mails carry no List-Unsubscribe header, and no links to unsubscribe"
         return Check("links", "warn", found, "set OPPORTUNE_PUBLIC_URL to where customers reach this server")
-    return Check("links", "ok", "no public URL, and no marketing e-mail that would need one")
+    return Check("links", "ok", "no public URL, and no marketing e-mail known that would need one")
 
 
 def database(settings: "Settings") -> Check:
