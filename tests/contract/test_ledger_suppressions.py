@@ -14,7 +14,9 @@ BOB = named("customer_id", "bob", "marketing", True, "crm.csv", T0).entry
 def test_the_newest_line_of_a_key_is_in_force(ledger: Ledger) -> None:
     """Listed, narrowed, lifted, listed again; others are not touched, and nothing is where nothing was said."""
     with ledger.begin() as work:
+        assert not work.suppressions.any()
         assert work.suppressions.add([ADA, BOB]) == [ADA, BOB]
+        assert work.suppressions.any()
     narrowed = replace(ADA, purpose="marketing", at=at(1))
     with ledger.begin() as work:
         work.suppressions.add([narrowed])

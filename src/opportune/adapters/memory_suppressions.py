@@ -23,6 +23,10 @@ class MemorySuppressions:
             self._work.link("suppressions", it.key, [suppression_row(it)])
         return fresh
 
+    def any(self) -> bool:
+        """Whether anybody was ever listed."""
+        return bool(self._work.rows("suppressions"))
+
     def of(self, keys: Collection[str], at: datetime | None = None) -> dict[str, Suppression]:
         """Entries in force by key, now or at an instant."""
         rows = self._work.rows("suppressions")

@@ -18,6 +18,7 @@ _OF_THEN = (
     .where(among(_lines.key, "keys"), _lines.at <= bindparam("at"))
     .order_by(_lines.seq)
 )
+_ANY = select(_lines.seq).limit(1)
 
 
 class SqlSuppressions:
@@ -33,6 +34,10 @@ class SqlSuppressions:
         fresh = [it for key, it in wanted.items() if it.changes(known.get(key))]
         self._work.insert(tables.suppressions, SUPPRESSION, [suppression_row(it) for it in fresh])
         return fresh
+
+    def any(self) -> bool:
+        """Whether anybody was ever listed."""
+        return bool(self._work.fetch(_ANY))
 
     def of(self, keys: Collection[str], at: datetime | None = None) -> dict[str, Suppression]:
         """Entries in force by key, now or at an instant."""

@@ -36,10 +36,10 @@ class DeliverReport:
 
 
 def deliver(
-    ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, limit: int = 100, *, secret: bytes = b""
+    ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, limit: int = 100, *, secret: bytes | None = None
 ) -> DeliverReport:
     """Hand over up to `limit` due messages. At least once, always under the same message id. `secret` seals the links
-    that messages carry."""
+    that messages carry; null: their slots stay as they are."""
     now = clock.now()
     with ledger.begin() as uow:
         items = uow.outbox.claim("deliver", now, limit, now + LEASE)
@@ -56,7 +56,7 @@ def deliver(
                 uow.outbox.retry([item], moved[item.key])
     left = [i for i in items if i.key in {s.message_id for s in go}]
     try:
-        courier.deliver([linked_send(s, secret) for s in go], now)
+        courier.deliver(go if secret is None else [linked_send(s, secret) for s in go], now)
     except Unavailable:
         with ledger.begin() as uow:
             for item in left:

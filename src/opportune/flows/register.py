@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
-from opportune.decision.consent import Standing
-from opportune.decision.rules import policy_of
+from opportune.decision.consent import Policies, Standing
 from opportune.domain.events import Event
 from opportune.domain.instants import format_instant
 from opportune.learning import card, recipe
@@ -62,13 +61,13 @@ def pages(uow: UnitOfWork, cursor: str) -> Iterator[list[tuple[Event, str]]]:
 
 def barred(customer_ids: Sequence[str], uow: UnitOfWork, playbook: Playbook) -> set[str]:
     """Test customers, and those who refuse profiling: never learned from."""
-    found = set[str]()
+    policies, found = Policies(playbook.spec.consent), set[str]()
     for start in range(0, len(customer_ids), 1000):
         chunk = customer_ids[start : start + 1000]
         customers, consents = uow.customers.get(chunk), uow.consents.of(chunk)
         found |= {c for c in chunk if c in customers and customers[c].is_test}
         for c in chunk:
-            policy = policy_of(playbook, customers[c].traits if c in customers else {})
+            policy = policies.of(customers[c].traits if c in customers else {})
             if not Standing(consents.get(c, [])).may_profile(policy):
                 found.add(c)
     return found

@@ -56,6 +56,8 @@ def suppressions_of(
     customers: Collection[Customer], uow: UnitOfWork, at: datetime | None = None
 ) -> dict[str, tuple[Suppression, ...]]:
     """The entries of suppression lists in force (at an instant; null: now) that name each of these customers."""
+    if not uow.suppressions.any():
+        return {c.customer_id: () for c in customers}
     keys = {key for c in customers for key in keys_of(c.customer_id, c.traits)}
     known = uow.suppressions.of(keys, at)
     return {c.customer_id: tuple(listed(c.customer_id, c.traits, known)) for c in customers}

@@ -14,6 +14,10 @@ class Suppressions(Protocol):
         """Append those that change what is in force (two of one key: the last counts); returns them."""
         ...
 
+    def any(self) -> bool:
+        """Whether anybody was ever listed: most installations need not ask further."""
+        ...
+
     def of(self, keys: Collection[str], at: datetime | None = None) -> dict[str, Suppression]:
         """Entries in force by key; `at`: those in force at that instant. Lifted ones are left out."""
         ...
