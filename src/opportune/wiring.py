@@ -149,6 +149,7 @@ class Installation:
             code_version=__version__,
             new_id=new_decision_id,
             is_watching=self.settings.clock == "wall" and self._clock is None and not self.is_simulation,
+            public_url=self.settings.public_url or "",
         )
 
     @cached_property

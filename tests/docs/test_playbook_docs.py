@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import journeys, schema, sources, triggers
+from opportune.playbook import journeys, reach, schema, sources, triggers
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import load_files
 from opportune.playbook.templates import _FILTERS
@@ -18,7 +18,10 @@ HEADING = {
     "Goal": ("Goals", ""),
     "Topic": ("Topics", ""),
     "ConsentPolicy": ("Consent", ""),
+    "CountryConsent": ("Consent", "by_country.*."),
     "QuietHours": ("Quiet hours", ""),
+    "SendWindow": ("Send windows", ""),
+    "OpenHours": ("Send windows", "open.*."),
     "Cap": ("Caps", ""),
     "Counts": ("Caps", "counts."),
     "Trigger": ("Triggers", ""),
@@ -48,7 +51,7 @@ HEADING = {
 PARENTS = {"heartbeat", "min_rate"}
 BLOCKS = {
     name: block
-    for module in (schema, sources, triggers, journeys)
+    for module in (schema, reach, sources, triggers, journeys)
     for name, block in vars(module).items()
     if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }

@@ -39,7 +39,12 @@ def test_a_fresh_installation_fails_nothing_and_says_what_to_do_next(
     """Warnings name the next step; Feast is written and read both ways, MLflow answers."""
     code, checks = diagnosed(capsys)
     assert code == 0, checks
-    assert {n for n, (state, _, _) in checks.items() if state == "warn"} >= {"keys", "worker", "model purchase"}
+    assert {n for n, (state, _, _) in checks.items() if state == "warn"} >= {
+        "keys",
+        "links",
+        "worker",
+        "model purchase",
+    }
     assert checks["worker"][2].startswith("start it")
     assert checks["model purchase"][2] == "opportune train purchase"
     assert checks["feast"][0] == checks["mlflow"][0] == checks["database"][0] == "ok"

@@ -11,6 +11,7 @@ from opportune.adapters.memory_lock import FairLock
 from opportune.adapters.memory_outbox import MemoryCursors, MemoryIdempotency, MemoryOutbox
 from opportune.adapters.memory_people import MemoryConsents, MemoryCustomers, MemoryIdentities, MemoryStates
 from opportune.adapters.memory_sends import MemoryOutcomes, MemorySends
+from opportune.adapters.memory_suppressions import MemorySuppressions
 from opportune.adapters.memory_timers import MemoryTimers
 from opportune.adapters.memory_watches import MemoryWatches
 from opportune.adapters.memory_work import MemoryWork, Tables
@@ -54,6 +55,7 @@ class MemoryUnit:
         self.customers = MemoryCustomers(work)
         self.identities = MemoryIdentities(work)
         self.consents = MemoryConsents(work)
+        self.suppressions = MemorySuppressions(work)
         self.events = MemoryEvents(work)
         self.dead_letters = MemoryDeadLetters(work)
         self.states = MemoryStates(work)

@@ -1,8 +1,8 @@
 """The ledger's tables. Instants are BIGINT microseconds since 1970-01-01 UTC, JSON compact text, packed data bytes.
 
-`migrations/` builds them; a test compares the two. Append-only: claims, consents, events, send_history, timer_history,
-decisions, exposures, outcomes. (A merge may change the customer that owns a row, never what the row says; a consent
-line derived from an event that turns out to be another customer's is made anew for that one.)
+`migrations/` builds them; a test compares the two. Append-only: claims, consents, suppressions, events, send_history,
+timer_history, decisions, exposures, outcomes. (A merge may change the customer that owns a row, never what it says; a
+consent line derived from an event that turns out to be another customer's is made anew for that one.)
 """
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 #: The newest file in migrations/versions: a database at this revision is opened without starting alembic.
-REVISION = "0004"
+REVISION = "0005"
 VERSION_TABLE = "opportune_version"
 
 metadata = MetaData()

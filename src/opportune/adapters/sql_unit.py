@@ -9,6 +9,7 @@ from opportune.adapters.sql_journeys import SqlJourneys
 from opportune.adapters.sql_outbox import SqlCursors, SqlIdempotency, SqlOutbox
 from opportune.adapters.sql_people import SqlConsents, SqlCustomers, SqlIdentities, SqlStates
 from opportune.adapters.sql_sends import SqlOutcomes, SqlSends
+from opportune.adapters.sql_suppressions import SqlSuppressions
 from opportune.adapters.sql_timers import SqlTimers
 from opportune.adapters.sql_watches import SqlWatches
 from opportune.adapters.sql_work import SqlWork
@@ -34,6 +35,11 @@ class SqlUnit:
     def consents(self) -> SqlConsents:
         """Consent history."""
         return SqlConsents(self._work)
+
+    @property
+    def suppressions(self) -> SqlSuppressions:
+        """Suppression lists."""
+        return SqlSuppressions(self._work)
 
     @property
     def events(self) -> SqlEvents:

@@ -27,7 +27,9 @@ from opportune.api.routes_events import EventRoutes
 from opportune.api.routes_experiments import ExperimentRoutes
 from opportune.api.routes_explain import ExplainRoutes
 from opportune.api.routes_items import ItemRoutes
+from opportune.api.routes_links import LinkRoutes
 from opportune.api.routes_operate import OperateRoutes
+from opportune.api.routes_suppressions import SuppressionRoutes
 
 DESCRIPTION = "Behaviour in; ranked, capped, explained message decisions out."
 TAGS = [
@@ -94,7 +96,8 @@ def create_app(parts: Parts) -> Door:
         lifespan=lifespan,
     )
     endpoints = [*events.endpoints(), *decisions.endpoints(), *customers.endpoints(), *operate.endpoints()]
-    endpoints += [route for made in (ExperimentRoutes, ExplainRoutes, ItemRoutes) for route in made(parts).endpoints()]
+    for made in (ExperimentRoutes, ExplainRoutes, ItemRoutes, SuppressionRoutes, LinkRoutes):
+        endpoints += made(parts).endpoints()
     endpoints += document_endpoints(app)
     app.hot = {}
     for endpoint in endpoints:

@@ -70,7 +70,27 @@ class ConsentBody(Shape):
     topic: str | None = Field(None, description="A topic of the playbook, or *; null: *.")
     state: Literal["in", "out"]
     source: str | None = Field(None, max_length=200, description="Where it was said; null: api.")
+    proof: dict[str, Any] | None = Field(None, description="What you can show for it: form, text version, address...")
     at: Instant | None = Field(None, description="ISO 8601, not in the future; null: now.")
+
+
+class SuppressionEntry(Shape):
+    """Who is listed: exactly one member."""
+
+    customer_id: CustomerId | None = None
+    email: str | None = None
+    phone: str | None = None
+    email_sha256: str | None = Field(None, description="Hex SHA-256 of the address in lower case.")
+    phone_sha256: str | None = Field(None, description="Hex SHA-256 of the number as + and digits.")
+
+
+class SuppressionsBody(Shape):
+    """Entries to list, or to lift."""
+
+    entries: list[SuppressionEntry] = Field(min_length=1, max_length=10_000)
+    state: Literal["on", "off"] | None = Field(None, description="off: lift them; null: on.")
+    purpose: Literal["all", "marketing"] | None = Field(None, description="What they stop; null: all.")
+    source: str | None = Field(None, max_length=200, description="Which list it is; null: api.")
 
 
 class StatusBody(Shape):

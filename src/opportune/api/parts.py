@@ -1,6 +1,6 @@
 """What the HTTP door is given: one frozen bundle of parts, and the flows it calls, as plain functions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -9,7 +9,9 @@ from opportune.domain.customers import Consent
 from opportune.domain.decisions import Ask
 from opportune.domain.events import DeadLetter, Event
 from opportune.domain.items import ItemUpdate
+from opportune.domain.links import Link
 from opportune.domain.messages import Send
+from opportune.domain.suppressions import Named
 from opportune.flows.consent import put as put_consent
 from opportune.flows.decide import Answer, decide
 from opportune.flows.deliver import report_status
@@ -18,8 +20,10 @@ from opportune.flows.experiments import experiments
 from opportune.flows.explain import Assumed, explain_moment
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import score, stored
+from opportune.flows.preferences import Preferences, choose, preferences, unsubscribe
 from opportune.flows.profile import profile
 from opportune.flows.replay import Passage
+from opportune.flows.suppress import SuppressReport, suppress
 from opportune.flows.update_items import Updated, item_at, put_items
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger
@@ -32,6 +36,14 @@ class Scoring(Protocol):
     def __call__(
         self, customer_ids: Sequence[str], models: Sequence[str] | None, at: datetime | None, desk: Desk, explain: bool
     ) -> list[dict[str, Any]]: ...
+
+
+class Stored(Protocol):
+    """flows.lookup.stored."""
+
+    def __call__(
+        self, decision_id: str, ledger: Ledger, explain: bool = False, *, secret: bytes | None = None
+    ) -> dict[str, Any] | None: ...
 
 
 class Consenting(Protocol):
@@ -48,6 +60,7 @@ class Consenting(Protocol):
         at: datetime | None,
         ledger: Ledger,
         clock: Clock,
+        proof: Mapping[str, Any] | None = None,
     ) -> Consent: ...
 
 
@@ -67,18 +80,37 @@ class Explaining(Protocol):
     ) -> dict[str, Any]: ...
 
 
+class Choosing(Protocol):
+    """flows.preferences.choose."""
+
+    def __call__(
+        self,
+        link: Link,
+        changes: Mapping[tuple[str, str], bool],
+        profiling: bool | None,
+        is_all_out: bool,
+        playbook: Playbook,
+        ledger: Ledger,
+        clock: Clock,
+    ) -> Preferences: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flows:
     """The stories behind the door. Replaced by fakes in tests of the door alone."""
 
     decide: Callable[[Sequence[Ask], Desk], Sequence[Answer]] = decide
     score: Scoring = score
-    stored: Callable[[str, Ledger, bool], dict[str, Any] | None] = stored
+    stored: Stored = stored
     profile: Callable[[str, Desk], dict[str, Any] | None] = profile
     ingest: Callable[[Sequence[Event], Sequence[DeadLetter], Ledger, Playbook, Clock], object] = ingest
     report_status: Callable[[str, str, datetime | None, str | None, Ledger, Clock], Send] = report_status
     consent: Consenting = put_consent
     explain: Explaining = explain_moment
+    unsubscribe: Callable[[Link, str, Playbook, Ledger, Clock], bool] = unsubscribe
+    preferences: Callable[[Link, Playbook, Ledger], Preferences] = preferences
+    choose: Choosing = choose
+    suppress: Callable[[Iterable[Named], Ledger, Clock], SuppressReport] = suppress
     experiments: Callable[[Ledger, Playbook, Clock], list[dict[str, Any]]] = experiments
     put_items: Callable[[Sequence[ItemUpdate], Ledger, Clock], Updated] = put_items
     item: Callable[[str, Ledger], dict[str, Any] | None] = item_at

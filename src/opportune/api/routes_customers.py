@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import Any, get_args
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,13 +14,16 @@ from opportune.api.endpoint import SMALL, Endpoint, body_of, json_response, pars
 from opportune.api.keys import Scope
 from opportune.api.parts import Parts
 from opportune.api.problems import Refusal, bad, short
+from opportune.api.wire import clean_object
 from opportune.domain.customers import ANY, PROFILING
 from opportune.domain.instants import format_instant
 from opportune.domain.messages import Send
+from opportune.flows.links import linked_send
 
 STATUSES: tuple[str, ...] = get_args(models.StatusBody.model_fields["status"].annotation)
 CONSENT_CHANNELS = (*CHANNELS, PROFILING, ANY)
 MAX_LISTED = 1000
+MAX_PROOF_BYTES = 4096
 
 
 class CustomerRoutes:
@@ -52,6 +56,7 @@ class CustomerRoutes:
                 state=one_of(data.get("state"), ("in", "out"), "state"),
                 source=read_text(data.get("source"), "source", 200) or "api",
                 at=read_past(data.get("at"), now, "at"),
+                proof=read_proof(data.get("proof")),
                 ledger=self.parts.ledger,
                 clock=self.parts.clock,
             )
@@ -65,6 +70,7 @@ class CustomerRoutes:
                 "source": line.source,
                 "at": format_instant(line.at),
                 "recorded_at": format_instant(line.recorded_at),
+                "proof": dict(line.proof),
             }
         )
 
@@ -96,7 +102,8 @@ class CustomerRoutes:
         limit = read_limit(query.get("limit"))
         instant = self.parts.clock.now() if before is None else read_query_instant(before, "due_before")
         sends = await asyncio.to_thread(self._due, instant, limit, None if deliver == "any" else deliver)
-        return json_response({"messages": [due_to_dict(s) for s in sends]})
+        secret = self.parts.desk.secret
+        return json_response({"messages": [due_to_dict(linked_send(s, secret)) for s in sends]})
 
     def _due(self, before: datetime, limit: int, deliver: str | None) -> list[Send]:
         with self.parts.ledger.read() as uow:
@@ -128,7 +135,15 @@ class CustomerRoutes:
                 description="Takes effect at once. The history is kept; the newest line by `at` is in force. "
                 "The same line again changes nothing.",
                 errors=(400, 401, 403, 413, 422, 503),
-                examples={"opt out": {"channel": "email", "topic": "*", "state": "out", "source": "preference page"}},
+                examples={
+                    "opt out": {"channel": "email", "topic": "*", "state": "out", "source": "preference page"},
+                    "opt in with proof": {
+                        "channel": "sms",
+                        "state": "in",
+                        "source": "checkout",
+                        "proof": {"form": "checkout", "text_version": "2026-01"},
+                    },
+                },
             ),
             Endpoint(
                 method="POST",
@@ -188,6 +203,18 @@ def read_text(value: object, field: str, limit: int) -> str | None:
     if "\x00" in value:
         raise bad(field, "nul_character", f"{field} holds a NUL character: remove it")
     return value or None
+
+
+def read_proof(value: object) -> dict[str, Any]:
+    """What a caller can show for a consent: an object of at most 4 KB; empty when absent."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise bad("proof", "wrong_type", f"proof must be an object, not {kind(value)}")
+    clean = clean_object(value, "proof")
+    if len(orjson.dumps(clean)) > MAX_PROOF_BYTES:
+        raise bad("proof", "bad_length", f"proof must have at most {MAX_PROOF_BYTES:,} bytes as JSON")
+    return clean
 
 
 def read_limit(value: str | None, default: int = 100) -> int:

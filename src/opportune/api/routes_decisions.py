@@ -20,6 +20,7 @@ from opportune.api.problems import Refusal, bad
 from opportune.decision.record import decision_to_dict
 from opportune.domain.decisions import Ask, Decision
 from opportune.flows.decide import AskRefused
+from opportune.flows.links import linked_decision
 from opportune.playbook.load import SCORES
 from opportune.ports import Unavailable
 
@@ -64,7 +65,8 @@ class DecisionRoutes:
         if len(answers) != len(asks):
             raise RuntimeError(f"{len(answers)} decisions for {len(asks)} asks")
         self.metrics.decided([a for a in answers if isinstance(a, Decision)])
-        return [tell(a) for a in answers]
+        secret = self.parts.desk.secret
+        return [tell(linked_decision(a, secret) if isinstance(a, Decision) else a) for a in answers]
 
     def alone(self, ask: Ask) -> bytes | Refusal:
         """One ask of a batch that failed as a whole; its error is its own."""
@@ -131,7 +133,8 @@ class DecisionRoutes:
         """GET /v1/decisions/{decision_id}."""
         explain = flag_of(request, "explain")
         decision_id = request.path_params["decision_id"]
-        found = await asyncio.to_thread(self.parts.flows.stored, decision_id, self.parts.ledger, explain)
+        stored, parts = self.parts.flows.stored, self.parts
+        found = await asyncio.to_thread(stored, decision_id, parts.ledger, explain, secret=parts.desk.secret)
         if found is None:
             raise Refusal(404, "decision_not_found", "there is no decision with this id (dry runs are not stored)")
         return json_response(found)

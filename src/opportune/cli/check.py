@@ -21,10 +21,11 @@ from opportune.cli.printing import json_option, result
 def command(ctx: click.Context, folder: Path | None, map_file: Path | None, as_json: bool) -> None:
     """Check a playbook folder (default: the active one): all problems at once, with file and line."""
     from opportune.journeys.draw import draw
-    from opportune.playbook.check import check
+    from opportune.playbook.check import check, sends_marketing_email
     from opportune.settings import Settings
 
-    report = check(folder or Settings().playbook)
+    settings = Settings()
+    report = check(folder or settings.playbook)
     lines = [str(p) for p in report.problems] + [f"warning: {w}" for w in report.warnings] + [report.summary]
     if map_file is not None and report.playbook is not None:
         try:
@@ -32,6 +33,10 @@ def command(ctx: click.Context, folder: Path | None, map_file: Path | None, as_j
         except (ValueError, OSError) as problem:
             raise click.ClickException(str(problem)) from None
         lines.append(f"journeys drawn: {map_file}")
+    if report.playbook is not None and not settings.public_url and sends_marketing_email(report.playbook):
+        lines.append(
+            "note: OPPORTUNE_PUBLIC_URL is not set: e-mails carry no unsubscribe header and no links to our pages"
+        )
     data = {
         "valid": report.is_valid,
         "problems": [asdict(p) for p in report.problems],

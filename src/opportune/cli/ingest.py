@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["segment", "retail", "items"]),
+    type=click.Choice(["segment", "retail", "items", "suppressions"]),
     default=None,
     help="segment: JSON lines in the shape of batch items; retail: Parquet or CSV of invoice lines; "
-    "items: JSON lines, CSV or Parquet of the catalogue.",
+    "items: JSON lines, CSV or Parquet of the catalogue; "
+    "suppressions: CSV of customers, addresses or numbers that get nothing.",
 )
 @click.option(
     "--map",
@@ -32,14 +33,18 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(files: tuple[Path, ...], form: str | None, mapping: Path | None, as_json: bool) -> None:
-    """Import events, or items. Importing the same file again stores nothing twice; imports never fire triggers."""
+    """Import events, items, or a suppression list. The same file again stores nothing twice; imports never fire
+    triggers."""
     from opportune.wiring import Installation
 
     if (form is None) == (mapping is None):
         raise click.UsageError(
-            "say how to read the files: --format segment, --format retail, --format items, or --map MAPPING.yaml "
-            "(`opportune init --from FILE` proposes one)"
+            "say how to read the files: --format segment, --format retail, --format items, "
+            "--format suppressions, or --map MAPPING.yaml (`opportune init --from FILE` proposes one)"
         )
+    if form == "suppressions":
+        result(*take_lists(Installation(), files), as_json)
+        return
     if form == "items":
         report = ingest_items(Installation(), files)
         words = (
@@ -57,6 +62,22 @@ def command(files: tuple[Path, ...], form: str | None, mapping: Path | None, as_
     result(report, words, as_json)
     if report["n_refused"] and report["n_refused"] == report["n_read"]:
         raise click.ClickException(f"nothing in there could be read as {form}: see opportune events dead-letters")
+
+
+def take_lists(installation: "Installation", files: tuple[Path, ...]) -> tuple[dict[str, int], str]:
+    """Take suppression lists in, nothing of a file that has a fault; returns counts, and the same in words."""
+    from opportune.adapters.suppression_files import read_suppressions
+    from opportune.flows.suppress import suppress
+
+    now = installation.clock.now()
+    try:
+        named = [one for file in files for one in read_suppressions(file, now)]
+    except ValueError as problem:
+        raise click.ClickException(f"nothing was taken in: {problem}") from None
+    report = suppress(named, installation.ledger, installation.clock)
+    data = {"n_read": report.n_read, "n_new": report.n_new, "n_released": report.n_released}
+    released = f"; {report.n_released:,} booked messages released" if report.n_released else ""
+    return data, f"{report.n_read:,} entries read, {report.n_new:,} of them news{released}"
 
 
 def ingest_files(

@@ -89,7 +89,7 @@ def worker_of(installation: "Installation") -> "Worker":
         return look_round(i.desk, i.owner)
 
     def delivered() -> int:
-        return deliver(i.ledger, i.playbook, i.courier, i.clock).n_claimed
+        return deliver(i.ledger, i.playbook, i.courier, i.clock, secret=i.secret).n_claimed
 
     def in_turn(duty: Callable[[], int]) -> Callable[[], int]:
         """On the replay clock, what is due happens only while nobody else makes time pass."""

@@ -1,7 +1,8 @@
 """Words for one customer: a campaign's content rendered with what is known at the moment of the decision.
 
 Names a template may use: `traits`, `event` (properties of the triggering envelope), `item`, `features`, `scores`,
-`context` and `customer_id`. A missing name is empty; `| default: "..."` gives a fallback.
+`context`, `customer_id`, `unsubscribe_url` and `preferences_url`. A missing name is empty; `| default: "..."` gives a
+fallback.
 """
 
 import re

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from opportune.decision.caps import CapRule
-from opportune.decision.zones import QuietRule
+from opportune.decision.quiet import Quiet
 from opportune.domain.decisions import RankDraw, Reason, Removal, Stage
 from opportune.playbook.schema import Campaign, Content
 from opportune.playbook.triggers import Trigger
@@ -26,8 +26,9 @@ class Option:
     `trigger` is empty and `trigger_spec` null.
 
     `index` is its place in the playbook, the last tie-break. `caps` are the rules that would count it, none
-    when it does not obey caps; `quiet` is null when quiet hours do not bind it. `goal_minor`: value of one
-    success in minor units, null when undeclared; `score`: the score that stands for its goal, null without one.
+    when it does not obey caps; `quiet`: the quiet hours and send windows that bind it, null when none does.
+    `goal_minor`: value of one success in minor units, null when undeclared; `score`: the score that stands for its
+    goal, null without one.
     """
 
     index: int
@@ -44,7 +45,7 @@ class Option:
     counts: bool
     conditions: tuple[Asked, ...]
     caps: tuple[CapRule, ...]
-    quiet: QuietRule | None
+    quiet: Quiet | None
     goal_minor: int | None
     score: str | None
     variants: tuple[str, ...]

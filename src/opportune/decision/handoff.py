@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from opportune.decision.caps import Book
-from opportune.decision.consent import Standing, has_address
-from opportune.decision.rules import rules_of
+from opportune.decision.consent import Standing, unreachable
+from opportune.decision.quiet import quiet_for
+from opportune.decision.rules import policy_of, rules_of
 from opportune.decision.slots import Blocked, earliest_slot
 from opportune.decision.zones import calendar_zone, zones_of
 from opportune.domain.customers import Consent, Customer
@@ -13,6 +14,7 @@ from opportune.domain.decisions import Reason
 from opportune.domain.instants import from_us, to_us
 from opportune.domain.journeys import PREFIX
 from opportune.domain.messages import Deliver, Send, SendState
+from opportune.domain.suppressions import Suppression
 from opportune.playbook.load import Playbook
 
 
@@ -23,9 +25,10 @@ def recheck(
     consents: Sequence[Consent],
     others: Sequence[Send],
     playbook: Playbook,
+    suppressions: Sequence[Suppression] = (),
 ) -> datetime | Reason:
     """When a reserved message may leave: `now`, a later instant when it must be placed anew, or the reason to
-    release it. `others`: the customer's sends without this one.
+    release it. `others`: the customer's sends without this one. `suppressions`: the entries in force that name them.
 
     Expiry, address, suppression, consent, quiet hours and caps are all asked again at the very instant. A campaign that
     has left the playbook keeps quiet hours. Within the campaign's tolerance, bookings ahead that we deliver ourselves
@@ -38,14 +41,13 @@ def recheck(
     if now >= send.expires_at:
         return Reason.EXPIRED
     is_transactional = send.purpose == "transactional"
-    if not has_address(send.channel, customer.traits):
-        return Reason.NO_ADDRESS
-    refusal = Standing(consents).refusal(send.channel, send.topic, is_transactional, playbook.spec.consent)
+    policy, standing = policy_of(playbook, customer.traits), Standing(consents)
+    refusal = unreachable(send.channel, send.topic, is_transactional, customer, standing, suppressions, policy)
     if refusal is not None:
         return refusal.reason
     rules, campaign = rules_of(playbook), playbook.spec.campaigns.get(send.campaign)
-    keeps_quiet = not is_transactional and (campaign is None or campaign.obeys_quiet_hours)
-    quiet = rules.quiet if keeps_quiet and rules.quiet is not None and rules.quiet.binds(send.channel) else None
+    obeys_quiet = campaign is None or campaign.obeys_quiet_hours
+    quiet = quiet_for(rules.quiet, send.channel, send.purpose, send.topic, obeys_quiet)
     obeys = send.obeys_caps and not is_transactional
     caps = [rule for rule in rules.caps if rule.includes(send)] if obeys else []
     zone = calendar_zone(customer)

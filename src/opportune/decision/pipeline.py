@@ -11,7 +11,7 @@ from opportune.decision.nominate import nominate
 from opportune.decision.place import place
 from opportune.decision.qualify import qualify
 from opportune.decision.render import render
-from opportune.decision.rules import ranks
+from opportune.decision.rules import policy_of, ranks
 from opportune.decision.trace import Trace
 from opportune.decision.withhold import withhold
 from opportune.domain.decisions import Case, Decision
@@ -47,6 +47,6 @@ def decide(case: Case, playbook: Playbook, trace: Trace | None = None) -> Decisi
 
 def respect_profiling(case: Case, playbook: Playbook) -> Case:
     """The case without scores when the customer does not consent to profiling, whoever computed them."""
-    if not case.scores or Standing(case.consents).may_profile(playbook.spec.consent):
+    if not case.scores or Standing(case.consents).may_profile(policy_of(playbook, case.customer.traits)):
         return case
     return replace(case, scores={})

@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from opportune.decision.candidate import Candidate, Option, Sifted
-from opportune.decision.consent import Refusal, Standing, has_address
+from opportune.decision.consent import Refusal, Standing, unreachable
 from opportune.decision.environment import environment
+from opportune.decision.rules import policy_of
 from opportune.domain.decisions import Case, Reason, Removal, Stage
 from opportune.domain.instants import format_instant
 from opportune.domain.messages import SendState
 from opportune.playbook.load import Playbook
+from opportune.playbook.reach import ConsentPolicy
 
 #: reason, rule, detail, would pass at
 _Gate = tuple[Reason, str | None, Mapping[str, Any], datetime | None]
@@ -26,7 +28,7 @@ def qualify(candidates: list[Candidate], case: Case, playbook: Playbook) -> Sift
     kept: list[Candidate] = []
     removed: list[Removal] = []
     env = environment(case)
-    standing = Standing(case.consents)
+    standing, policy = Standing(case.consents), policy_of(playbook, case.customer.traits)
     asked: dict[str, _Gate | None] = {}
     for candidate in candidates:
         option = candidate.option
@@ -34,9 +36,11 @@ def qualify(candidates: list[Candidate], case: Case, playbook: Playbook) -> Sift
             gate = asked[option.campaign]
         else:
             gate = asked[option.campaign] = (
-                _dates(option, case) or _conditions(option, case, env, playbook, standing) or _cooldown(option, case)
+                _dates(option, case)
+                or _conditions(option, case, env, playbook, standing.may_profile(policy))
+                or _cooldown(option, case)
             )
-        gate = gate or _channel(option, case, playbook, standing)
+        gate = gate or _channel(option, case, standing, policy)
         if gate is None:
             kept.append(candidate)
             continue
@@ -69,13 +73,12 @@ def _dates(option: Option, case: Case) -> _Gate | None:
 
 
 def _conditions(
-    option: Option, case: Case, env: Mapping[str, Any], playbook: Playbook, standing: Standing
+    option: Option, case: Case, env: Mapping[str, Any], playbook: Playbook, is_profiled: bool
 ) -> _Gate | None:
     for condition in option.conditions:
         missing = [name for name in condition.scores if name not in case.scores]
         if missing:
-            profiled = standing.may_profile(playbook.spec.consent)
-            reason = Reason.SCORE_MISSING if profiled else Reason.NO_PROFILING
+            reason = Reason.SCORE_MISSING if is_profiled else Reason.NO_PROFILING
             return reason, condition.rule, {"condition": condition.text, "score": missing[0]}, None
         if not playbook.holds(condition.text, env):
             return Reason.CONDITION_FALSE, condition.rule, {"condition": condition.text}, None
@@ -95,17 +98,19 @@ def _cooldown(option: Option, case: Case) -> _Gate | None:
     return Reason.COOLDOWN, f"{option.campaign}.cooldown", detail, max(said) + pause
 
 
-def _channel(option: Option, case: Case, playbook: Playbook, standing: Standing) -> _Gate | None:
-    if not has_address(option.channel, case.customer.traits):
-        return Reason.NO_ADDRESS, None, {}, None
-    refusal = standing.refusal(option.channel, option.topic, option.is_transactional, playbook.spec.consent)
+def _channel(option: Option, case: Case, standing: Standing, policy: ConsentPolicy) -> _Gate | None:
+    refusal = unreachable(
+        option.channel, option.topic, option.is_transactional, case.customer, standing, case.suppressions, policy
+    )
     return None if refusal is None else (refusal.reason, None, _proof(refusal), None)
 
 
 def _proof(refusal: Refusal) -> Mapping[str, Any]:
-    """The line that shuts the gate, for the log; the default when nothing was said."""
-    line = refusal.line
+    """The line or entry that shuts the gate, for the log; the default when nothing was said."""
+    line, entry = refusal.line, refusal.listed
+    if entry is not None:
+        return {"listed_by": entry.by.value, "since": format_instant(entry.at), "source": entry.source}
     if line is None:
-        return {"default": "out"}
+        return {} if refusal.reason is Reason.NO_ADDRESS else {"default": "out"}
     scope = f"{line.channel}/{line.topic}"
     return {"scope": scope, "since": format_instant(line.at), "source": line.source}

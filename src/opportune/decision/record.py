@@ -28,6 +28,7 @@ from opportune.domain.decisions import (
     Value,
 )
 from opportune.domain.messages import Deliver, Send, SendState
+from opportune.domain.suppressions import ListedBy, Suppression
 
 _Json = Mapping[str, Any]
 
@@ -47,6 +48,7 @@ def case_from_json(data: bytes) -> Case:
     row["scores"] = _scores(row["scores"])
     row["consents"] = tuple(_consent(line) for line in row["consents"])
     row["sends"] = tuple(_send(send) for send in row["sends"])
+    row["suppressions"] = tuple(_suppression(entry) for entry in row.get("suppressions", ()))
     return Case(**row)
 
 
@@ -233,6 +235,10 @@ def _consent(row: dict[str, Any]) -> Consent:
     row["at"] = _at(row["at"])
     row["recorded_at"] = _at(row["recorded_at"])
     return Consent(**row)
+
+
+def _suppression(row: dict[str, Any]) -> Suppression:
+    return Suppression(**{**row, "by": ListedBy(row["by"]), "at": _at(row["at"])})
 
 
 def _send(row: dict[str, Any]) -> Send:

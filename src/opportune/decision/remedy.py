@@ -21,6 +21,8 @@ from opportune.playbook.load import Playbook
 _MOST = 12
 _PRECISION = 20
 _US = timedelta(microseconds=1)
+#: Gates of hours, which ask where the customer is.
+_HOURS = (Reason.QUIET_HOURS, Reason.SEND_WINDOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _later(shut: Removal, path: _Path) -> bool:
     """Time opens it: decide at that instant."""
     at = shut.would_pass_at
     if at is None:
-        if shut.reason is Reason.QUIET_HOURS and shut.detail.get("zone") is None:
+        if shut.reason in _HOURS and shut.detail.get("zone") is None:
             return _zone(shut, path)
         _say(path, shut, f"another rule than {shut.rule}: it never passes")
         return False
@@ -176,7 +178,7 @@ def at_instant(case: Case, at: datetime) -> Case:
 
 def _zone(shut: Removal, path: _Path) -> bool:
     if path.case.customer.zone is not None:
-        _say(path, shut, f"shorter quiet hours than {shut.rule}")
+        _say(path, shut, f"other hours than those of {shut.rule}: they never open in time")
         return False
     change = Change("traits.timezone", None, "Europe/London", "known")
     path.case = with_changes(path.case, (change,))
@@ -192,6 +194,16 @@ def _expired(shut: Removal, path: _Path) -> bool:
     late = path.case.now - firing.due_at
     path.case = at_instant(path.case, path.case.now)
     return _say(path, shut, f"a decision in time: this one came {late} after it was due")
+
+
+def _suppressed(shut: Removal, path: _Path) -> bool:
+    """A line of the customer's own closes the address, or a suppression list names them."""
+    how = shut.detail.get("listed_by")
+    if how is None:
+        return _consent(shut, path)
+    entries = tuple(entry for entry in path.case.suppressions if entry.by.value != how)
+    path.case = replace(path.case, suppressions=entries)
+    return _say(path, shut, f"the suppression list without this {how} (since {shut.detail['since']})")
 
 
 def _consent(shut: Removal, path: _Path) -> bool:
@@ -303,10 +315,11 @@ _HOW: Mapping[Reason, Callable[[Removal, _Path], bool]] = {
     Reason.COOLDOWN: _later,
     Reason.NO_CONSENT: _consent,
     Reason.NO_PROFILING: _consent,
-    Reason.SUPPRESSED: _consent,
+    Reason.SUPPRESSED: _suppressed,
     Reason.NO_ADDRESS: _address,
     Reason.SCORE_MISSING: _score,
     Reason.QUIET_HOURS: _later,
+    Reason.SEND_WINDOW: _later,
     Reason.FREQUENCY_CAP: _later,
     Reason.SPACING: _later,
     Reason.EXPIRED: _expired,

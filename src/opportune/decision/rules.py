@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from opportune.decision.candidate import Asked, Option
 from opportune.decision.caps import CapRule, compile_cap
-from opportune.decision.zones import QuietRule, compile_quiet
+from opportune.decision.consent import Policies
+from opportune.decision.quiet import QuietRule, compile_quiet, compile_window, quiet_for
 from opportune.domain.decisions import Ask, Case
 from opportune.playbook.load import Playbook
+from opportune.playbook.reach import ConsentPolicy
 from opportune.playbook.schema import Campaign, Content
 from opportune.playbook.values import Channel
 
@@ -17,14 +20,15 @@ SCORE_OF_GOAL = {"order": "purchase"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """Options by trigger, by campaign for the steps of journeys, those of the request triggers together, and all caps
-    in the order of the playbook."""
+    """Options by trigger, by campaign for the steps of journeys, those of the request triggers together, all caps in
+    the order of the playbook, quiet hours before send windows, and what holds where a customer has said nothing."""
 
     by_trigger: dict[str, tuple[Option, ...]]
     in_steps: dict[str, tuple[Option, ...]]
     on_request: tuple[Option, ...]
     caps: tuple[CapRule, ...]
-    quiet: QuietRule | None
+    quiet: tuple[QuietRule, ...]
+    consent: Policies
 
     def options(self, ask: Ask) -> tuple[Option, ...]:
         """What could be said: to a step of a journey its one campaign, to a firing or a named trigger its own
@@ -54,7 +58,8 @@ def compile_rules(playbook: Playbook) -> Rules:
     """Everything about a playbook that no customer changes."""
     spec = playbook.spec
     caps = tuple(compile_cap(name, cap) for name, cap in spec.caps.items())
-    quiet = compile_quiet(spec.quiet_hours) if spec.quiet_hours else None
+    windows = [compile_window(name, window) for name, window in spec.send_windows.items()]
+    quiet = tuple([compile_quiet(spec.quiet_hours), *windows] if spec.quiet_hours else windows)
     options: list[Option] = []
     in_steps: dict[str, tuple[Option, ...]] = {}
     for name, campaign in spec.campaigns.items():
@@ -73,7 +78,13 @@ def compile_rules(playbook: Playbook) -> Rules:
         on_request=tuple(o for o in options if o.trigger_spec is not None and o.trigger_spec.kind == "request"),
         caps=caps,
         quiet=quiet,
+        consent=Policies(spec.consent),
     )
+
+
+def policy_of(playbook: Playbook, traits: Mapping[str, Any]) -> ConsentPolicy:
+    """What holds for a customer with these traits while they have said nothing."""
+    return rules_of(playbook).consent.of(traits)
 
 
 def explores(case: Case, playbook: Playbook) -> bool:
@@ -95,13 +106,12 @@ def _option(
     channel: str,
     playbook: Playbook,
     caps: tuple[CapRule, ...],
-    quiet: QuietRule | None,
+    quiet: tuple[QuietRule, ...],
 ) -> Option:
     spec = playbook.spec
     purpose = spec.topics[campaign.topic].purpose
     is_transactional = purpose == "transactional"
     obeys_caps = campaign.obeys_caps and not is_transactional
-    obeys_quiet = campaign.obeys_quiet_hours and not is_transactional and quiet is not None and quiet.binds(channel)
     goal = spec.goals.get(campaign.goal) if campaign.goal else None
     option = Option(
         index=index,
@@ -118,7 +128,7 @@ def _option(
         counts=campaign.counts_toward_caps,
         conditions=_conditions(name, campaign, playbook),
         caps=(),
-        quiet=quiet if obeys_quiet else None,
+        quiet=quiet_for(quiet, channel, purpose, campaign.topic, campaign.obeys_quiet_hours),
         goal_minor=campaign.value_minor if campaign.value_minor is not None else goal.value_minor if goal else None,
         score=SCORE_OF_GOAL.get(campaign.goal, campaign.goal) if campaign.goal else None,
         variants=tuple(campaign.variants),

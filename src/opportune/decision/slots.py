@@ -10,7 +10,8 @@ from datetime import tzinfo
 from typing import Any
 
 from opportune.decision.caps import Book, Breach, CapRule, breaches, earliest_pass
-from opportune.decision.zones import QuietRule, Zones
+from opportune.decision.quiet import Quiet
+from opportune.decision.zones import Zones
 from opportune.domain.decisions import Reason
 from opportune.domain.instants import HOUR_US
 
@@ -28,23 +29,28 @@ class Blocked:
 def earliest_slot(
     start: int,
     deadline: int,
-    quiet: QuietRule | None,
+    quiet: Quiet | None,
     zones: Zones,
     caps: Sequence[CapRule],
     book: Book,
     zone: tzinfo,
 ) -> int | Blocked:
-    """The earliest instant in [start, deadline) outside quiet hours in all `zones` at which all `caps` hold."""
+    """The earliest instant in [start, deadline) outside quiet hours in all `zones` at which all `caps` hold.
+
+    Hours that let nothing wait end the search where they are met.
+    """
     if start >= deadline:
         return Blocked(Reason.EXPIRED, None, {}, None)
     at = start
     while True:
-        if quiet is not None:
-            opens = quiet.opens_at(at, zones)
-            if opens is None or opens >= deadline:
+        shut = quiet.shut_at(at, zones) if quiet is not None else None
+        if shut is not None:
+            opens = shut.opens_at(at, zones)
+            if opens is None or opens >= deadline or not shut.waits:
                 detail = {"zone": getattr(zones[0], "key", None) if len(zones) == 1 else None}
-                return Blocked(Reason.QUIET_HOURS, "quiet_hours", detail, opens)
+                return Blocked(shut.reason, shut.name, detail, opens)
             at = opens
+            continue
         broken = breaches(at, caps, book, zone) if caps else None
         if not broken:
             return at

@@ -17,7 +17,8 @@ CHANNEL_WORDS = {
 }
 #: What a reader most wants to know first: gates that time opens, then what the customer lacks, then the rest.
 _TELLING = (
-    Reason.FREQUENCY_CAP, Reason.SPACING, Reason.COOLDOWN, Reason.QUIET_HOURS, Reason.RENDER_FAILED,
+    Reason.FREQUENCY_CAP, Reason.SPACING, Reason.COOLDOWN, Reason.QUIET_HOURS, Reason.SEND_WINDOW,
+    Reason.RENDER_FAILED,
     Reason.SUPPRESSED, Reason.NO_CONSENT, Reason.NO_PROFILING, Reason.NO_ADDRESS, Reason.SCORE_MISSING,
     Reason.BELOW_NOTHING, Reason.EXPIRED, Reason.NOT_STARTED, Reason.NOT_DRAWN, Reason.OUTRANKED,
     Reason.CONDITION_FALSE, Reason.CHANNEL_NOT_ASKED, Reason.ENDED,
@@ -35,6 +36,7 @@ _WORDS = {
     Reason.NO_ADDRESS: "no address",
     Reason.SCORE_MISSING: "no score",
     Reason.QUIET_HOURS: "quiet hours",
+    Reason.SEND_WINDOW: "outside its send window",
     Reason.EXPIRED: "too late",
     Reason.BELOW_NOTHING: "worth less than nothing",
     Reason.OUTRANKED: "outranked",
@@ -68,6 +70,8 @@ def _held(removal: Removal, case: Case) -> str:
         why = f"too soon after another ({removal.rule})"
     elif removal.reason is Reason.QUIET_HOURS and detail.get("zone") is None:
         why = "quiet hours, zone unknown"
+    elif removal.reason is Reason.SEND_WINDOW and detail.get("zone") is None:
+        why = "outside its send window, zone unknown"
     else:
         why = _WORDS[removal.reason]
     if removal.would_pass_at is None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from opportune.decision.candidate import Candidate, Choice, Sifted
 from opportune.decision.exposures import exposures_of
 from opportune.decision.summary import summarise
+from opportune.domain import links
 from opportune.domain.decisions import Case, Decision, Message, Mode, RankDraw, Removal
 from opportune.domain.instants import from_us, to_us
 from opportune.playbook.load import Playbook
@@ -89,7 +90,7 @@ def message_of(choice: Choice, case: Case) -> Message:
         value_minor=choice.value_minor,
         action_probability=choice.probability,
         content=candidate.content or {},
-        headers={},
+        headers={} if option.is_transactional else links.headers(option.channel, case.public_url),
         reasons=_reasons(choice, case),
         obeys_caps=option.obeys_caps,
         counts=option.counts,

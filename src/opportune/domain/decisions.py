@@ -8,6 +8,7 @@ from typing import Any
 
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.messages import Deliver, Send
+from opportune.domain.suppressions import Suppression
 
 #: A finished feature value: null has the meaning its catalogue entry states.
 Value = float | int | bool | str | tuple[float, ...] | None
@@ -38,6 +39,7 @@ class Reason(StrEnum):
     NO_ADDRESS = "no_address"  # no e-mail address, phone, device token
     SCORE_MISSING = "score_missing"  # its condition reads a score that is not available
     QUIET_HOURS = "quiet_hours"  # no slot outside quiet hours before it expires
+    SEND_WINDOW = "send_window"  # no slot inside a send window before it expires
     FREQUENCY_CAP = "frequency_cap"  # at_most of a cap rule
     SPACING = "spacing"  # at_least_apart of a cap rule
     EXPIRED = "expired"  # no time left before it expires
@@ -145,6 +147,10 @@ class Case:
     scores: Mapping[str, Score]
     consents: tuple[Consent, ...]
     sends: tuple[Send, ...]
+    #: entries of suppression lists in force that name the customer.
+    suppressions: tuple[Suppression, ...] = ()
+    #: where customers reach our pages, without a slash at the end; empty: nowhere, and messages hold no links to them.
+    public_url: str = ""
     #: pseudonymous unit for experiments and MLflow; never the customer id.
     unit: str
     assignments: Mapping[str, str] = field(default_factory=dict)

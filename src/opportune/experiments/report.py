@@ -39,10 +39,10 @@ REACH_DEFINITIONS: Mapping[str, str] = {
     "heard": "chances that led to a message that was sent or is still waiting",
     "lost": "chances that did not; each has one reason, so that the shares add up: the gate reached last by any of the "
     "campaign's channels, or what released the booked message",
-    "no_zone": "held by quiet hours while the customer's time zone is unknown, so that they hold in every zone",
+    "no_zone": "held by quiet hours or a send window while the time zone is unknown, so that they hold in every zone",
     "share": "of all chances of the campaign",
 }
-#: Reason -> the group it is reported under, in the words of a reader. `no_zone` is quiet hours without a known zone.
+#: Reason -> the group it is reported under, in the words of a reader. `no_zone` is hours without a known zone.
 GROUPS: Mapping[Reason, str] = {
     Reason.CHANNEL_NOT_ASKED: "channel not asked for",
     Reason.NOT_STARTED: "not started",
@@ -55,6 +55,7 @@ GROUPS: Mapping[Reason, str] = {
     Reason.NO_ADDRESS: "no address",
     Reason.SCORE_MISSING: "no score",
     Reason.QUIET_HOURS: "quiet hours",
+    Reason.SEND_WINDOW: "send window",
     Reason.FREQUENCY_CAP: "caps",
     Reason.SPACING: "caps",
     Reason.EXPIRED: "expired",
@@ -208,7 +209,7 @@ def furthest(removals: Sequence[Removal]) -> Removal:
 
 def group_of(removal: Removal) -> str:
     """The group a removal is reported under."""
-    if removal.reason is Reason.QUIET_HOURS and removal.detail.get("zone") is None:
+    if removal.reason in (Reason.QUIET_HOURS, Reason.SEND_WINDOW) and removal.detail.get("zone") is None:
         return NO_ZONE
     return GROUPS[removal.reason]
 

@@ -32,8 +32,9 @@ def agree(
     claimed: Collection[str],
     now: datetime,
     uow: UnitOfWork,
-) -> None:
-    """Write the lines that new events state, and anew those of customers who are not whom they were.
+) -> set[str]:
+    """Write the lines that new events state, and anew those of customers who are not whom they were. Returns who has
+    withdrawn something by it.
 
     `new`, `joined`: customer id -> events; of `joined` the whole history. `claimed`: customers of whom an envelope said
     something new, perhaps only that two identities were one earlier than was known.
@@ -43,7 +44,7 @@ def agree(
     heard |= {c: [(e, c) for e in events if is_heard(e)] for c, events in joined.items()}
     heard |= {c: [] for c in claimed if c not in heard}
     if not heard:
-        return
+        return set()
     stated = {c: {line.consent_id: line for line in consents_of(pairs, now)} for c, pairs in heard.items()}
     keys = uow.identities.keys_of(heard)
     several = {c for c in heard if c in joined or len(keys.get(c, ())) > 1}
@@ -68,6 +69,7 @@ def agree(
             uow.consents.withdraw(withdrawn)
     if add:
         uow.consents.add(add)
+    return {line.customer_id for line in add if line.state is ConsentState.OUT}
 
 
 def _wanted(

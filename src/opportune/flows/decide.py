@@ -8,10 +8,11 @@ from opportune.decision import record
 from opportune.decision.consent import Standing
 from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
+from opportune.decision.rules import policy_of
 from opportune.decision.zones import zone_of
-from opportune.domain.customers import Consent, Customer
+from opportune.domain.customers import Customer
 from opportune.domain.decisions import Ask, Case, Decision, Score, Value
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.messages import Deliver
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
@@ -22,6 +23,7 @@ from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.set_out import set_out
 from opportune.flows.states import ledger_states, unpack_readable
+from opportune.flows.withdraw import suppressions_of
 from opportune.ports import OutboxItem, Unavailable, UnitOfWork
 
 
@@ -173,6 +175,8 @@ class Room:
         tell_hours({c: self.readings[c] for c in ids}, self.customers, self.now, desk, self._explained)
         self.consents = uow.consents.of(ids)
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
+        everyone = [self.customers.get(c) or Customer(customer_id=c) for c in ids]
+        self.suppressions = suppressions_of(everyone, uow)
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
         #: what fired or was asked for by name: journeys may begin with it.
@@ -214,16 +218,15 @@ class Room:
 
     def case_of(self, ask: Ask) -> Case:
         """What a decision on this ask depends on."""
-        return case_of(
-            ask,
-            self.customers.get(ask.customer_id) or Customer(customer_id=ask.customer_id),
-            self.at[ask.customer_id],
-            self.readings[ask.customer_id],
-            self.consents.get(ask.customer_id, ()),
-            self.sends.get(ask.customer_id, ()),
-            self.desk,
-            degraded=self.degraded,
+        who = ask.customer_id
+        known = Past(
+            self.customers.get(who) or Customer(customer_id=who),
+            (),
+            tuple(self.consents.get(who, ())),
+            tuple(self.sends.get(who, ())),
+            self.suppressions[who],
         )
+        return case_of(ask, known, self.at[who], self.readings[who], self.desk, degraded=self.degraded)
 
     def choose(self, case: Case) -> Decision:
         """Decide, and keep it to be written; a dry run leaves nothing."""
@@ -279,21 +282,16 @@ def case_of_past(ask: Ask, past: Past, at: datetime, desk: Desk) -> Case:
     readings = readings_from(values, {}, desk, explained)
     tell_hours(readings, {past.customer.customer_id: past.customer}, at, desk, explained)
     reading = readings[past.customer.customer_id]
-    return case_of(ask, past.customer, at, reading, past.consents, past.sends, desk, degraded=False)
+    return case_of(ask, past, at, reading, desk, degraded=False)
 
 
-def case_of(
-    ask: Ask,
-    customer: Customer,
-    now: datetime,
-    reading: Reading,
-    consents: Sequence[Consent],
-    sends: Sequence[Send],
-    desk: Desk,
-    *,
-    degraded: bool,
-) -> Case:
-    """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores."""
+def case_of(ask: Ask, past: Past, now: datetime, reading: Reading, desk: Desk, *, degraded: bool) -> Case:
+    """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores.
+
+    `past`: what is known of the customer at `now`; its events are not read here.
+    """
+    customer = past.customer
+    may_profile = Standing(past.consents).may_profile(policy_of(desk.playbook, customer.traits))
     decision_id = desk.new_id() if ask.firing is None else firing_id(ask)
     unit = desk.unit(customer.customer_id)
     env = {"features": reading.values, "traits": customer.traits}
@@ -308,9 +306,11 @@ def case_of(
         features=reading.values,
         features_version=reading.version,
         degraded=degraded,
-        scores=reading.scores if Standing(consents).may_profile(desk.playbook.spec.consent) else {},
-        consents=tuple(consents),
-        sends=tuple(sends),
+        scores=reading.scores if may_profile else {},
+        consents=past.consents,
+        sends=past.sends,
+        suppressions=past.suppressions,
+        public_url=desk.public_url,
         unit=unit,
         assignments=assign(unit, now, customer.is_test, env, desk.playbook),
     )

@@ -19,6 +19,7 @@ from opportune.flows.decide import case_of, decide, readings_from, tell_hours
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import Past, as_booked_then, past_of
 from opportune.flows.publish import EVENTS_CURSOR
+from opportune.flows.withdraw import suppressions_of
 from opportune.ports import OfflineFeatures, UnitOfWork
 
 
@@ -47,11 +48,9 @@ def decide_all(
         for customer_id in values:
             case = case_of(
                 Ask(customer_id=customer_id, at=at, channels=channels, dry_run=True),
-                known[customer_id].customer,
+                known[customer_id],
                 at,
                 readings[customer_id],
-                known[customer_id].consents,
-                known[customer_id].sends,
                 desk,
                 degraded=False,
             )
@@ -80,14 +79,16 @@ def known_then(
     consents, sends = uow.consents.of(ids), uow.sends.log(ids, horizon_start(at, desk.playbook))
     merged = {identity.customer_id_of(root) for root in identity.resolve(claims).values()}
     at_us = to_us(at)
-    for customer_id, customer in uow.customers.get(ids).items():
+    people = uow.customers.get(ids)
+    listed = suppressions_of(people.values(), uow, at)
+    for customer_id, customer in people.items():
         if customer.first_seen_at is None or customer.first_seen_at > at:
             continue
         changed_since = any(stamp[0] > at_us for stamp in customer.trait_stamps.values())
         if customer_id not in merged and not changed_since:
             said = tuple(c for c in consents.get(customer_id, ()) if c.recorded_at <= at)
             booked = tuple(as_booked_then(s, at) for s in sends.get(customer_id, ()) if s.reserved_at <= at)
-            found[customer_id] = Past(customer, (), said, booked)
+            found[customer_id] = Past(customer, (), said, booked, listed[customer_id])
             continue
         for key in uow.identities.keys_of([customer_id]).get(customer_id, []):
             past = past_of(identity.customer_id_of(key), at, desk.playbook, uow)

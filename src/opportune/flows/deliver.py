@@ -13,9 +13,11 @@ from opportune.domain.journeys import PREFIX as JOURNEY
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.consent import changed_event
 from opportune.flows.desk import horizon_start
+from opportune.flows.links import linked_send
 from opportune.flows.recheck_news import outdated
 from opportune.flows.rouse import rouse
 from opportune.flows.sent import append_own, commit_sent, own_event
+from opportune.flows.withdraw import suppressions_of, withdraw
 from opportune.playbook.load import Playbook
 from opportune.playbook.vary import overridden
 from opportune.ports import Clock, Courier, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
@@ -37,8 +39,11 @@ class DeliverReport:
     n_retried: int
 
 
-def deliver(ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, limit: int = 100) -> DeliverReport:
-    """Hand over up to `limit` due messages. At least once, always under the same message id."""
+def deliver(
+    ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, limit: int = 100, *, secret: bytes | None = None
+) -> DeliverReport:
+    """Hand over up to `limit` due messages. At least once, always under the same message id. `secret` seals the links
+    that messages carry; null: their slots stay as they are."""
     now = clock.now()
     with ledger.begin() as uow:
         items = uow.outbox.claim("deliver", now, limit, now + LEASE)
@@ -55,7 +60,7 @@ def deliver(ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, 
                 uow.outbox.retry([item], moved[item.key])
     left = [i for i in items if i.key in {s.message_id for s in go}]
     try:
-        courier.deliver(go, now)
+        courier.deliver(go if secret is None else [linked_send(s, secret) for s in go], now)
     except Unavailable:
         with ledger.begin() as uow:
             for item in left:
@@ -93,6 +98,8 @@ def ask_again(
     sends = uow.sends.get(message_ids)
     ids = sorted({s.customer_id for s in sends.values()})
     customers, consents = uow.customers.get(ids), uow.consents.of(ids)
+    people = {c: customers.get(c) or Customer(customer_id=c) for c in ids}
+    listed = suppressions_of(people.values(), uow)
     logs = uow.sends.log(ids, horizon_start(now, playbook))
     go: list[Send] = []
     released: dict[str, Reason] = {}
@@ -102,14 +109,11 @@ def ask_again(
         send = sends.get(message_id)
         if send is None or send.state is not SendState.RESERVED:
             continue
-        who = customers.get(send.customer_id) or Customer(customer_id=send.customer_id)
+        who = people[send.customer_id]
         others = [s for s in logs.get(send.customer_id, ()) if s.message_id != message_id]
         mine = overridden(playbook, send.payload.get("assignments", {}))  # as it was decided, if it still runs
-        verdict = (
-            Reason.CANCELLED
-            if message_id in untrue
-            else recheck(send, now, who, consents.get(send.customer_id, ()), others, mine)
-        )
+        said, entries = consents.get(send.customer_id, ()), listed[send.customer_id]
+        verdict = Reason.CANCELLED if message_id in untrue else recheck(send, now, who, said, others, mine, entries)
         if isinstance(verdict, Reason):
             uow.sends.move(message_id, SendState.RELEASED, now, verdict)
             released[message_id] = verdict
@@ -178,15 +182,14 @@ def record_outcome(
             )
         ]
     )
-    closes = kind in SUPPRESSING and reason != "soft"
-    if closes or send.trigger.startswith(JOURNEY):
-        rouse([send.customer_id], uow, now, lambda one: closes or send.message_id in one.message_ids)
+    if send.trigger.startswith(JOURNEY):
+        rouse([send.customer_id], uow, now, lambda one: send.message_id in one.message_ids)
     if send.channel == "email" and kind in EMAIL_EVENTS:
         told = own_event(outcome_id, EMAIL_EVENTS[kind], send, at, now)
         if reason == "soft":  # read by features as it is here: a passing bounce closes nothing
             told = replace(told, properties={**told.properties, "bounce_type": "soft"})
         append_own([told], [send.customer_id], now, uow)
-    if closes:
+    if kind in SUPPRESSING and reason != "soft":
         line = Consent(
             consent_id=outcome_id,
             customer_id=send.customer_id,
@@ -201,3 +204,4 @@ def record_outcome(
         uow.consents.add([line])
         if send.channel != "email":  # of e-mail the outcome itself is in the log
             append_own([changed_event(line, now)], [send.customer_id], now, uow)
+        withdraw([send.customer_id], now, uow)

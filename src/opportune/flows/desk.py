@@ -13,7 +13,8 @@ from opportune.ports import Clock, FeatureStore, Ledger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """Parts of one deciding process. `secret` seeds draws and pseudonyms; `new_id` makes decision ids."""
+    """Parts of one deciding process. `secret` seeds draws and pseudonyms and seals links; `new_id` makes decision
+    ids. `public_url`: where customers reach our pages, without a slash at the end; empty: nowhere."""
 
     ledger: Ledger
     features: FeatureStore
@@ -25,6 +26,7 @@ class Desk:
     new_id: Callable[[], str]
     #: Absence waits for its sources. Off on the replay clock: replayed history counts as complete and healthy.
     is_watching: bool = False
+    public_url: str = ""
 
     def seed(self, decision_id: str) -> str:
         """HMAC-SHA256(secret, decision id) in hex: the only randomness of a decision."""

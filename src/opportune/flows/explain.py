@@ -18,9 +18,11 @@ from opportune.domain.events import Event
 from opportune.domain.traits import fold
 from opportune.flows.decide import case_of_past
 from opportune.flows.desk import Desk
+from opportune.flows.links import linked_decision
 from opportune.flows.past import Past, past_of
+from opportune.flows.withdraw import suppressions_of
 from opportune.playbook.load import Playbook, from_source
-from opportune.ports import Ledger
+from opportune.ports import Ledger, UnitOfWork
 from opportune.triggers.marks import is_meant, key_of
 
 
@@ -35,8 +37,9 @@ class Assumed:
         return bool(self.events or self.traits)
 
 
-def explain_stored(decision_id: str, ledger: Ledger) -> dict[str, Any] | None:
-    """A stored decision with its case, its draws and, for each campaign not sent, what would have sent it.
+def explain_stored(decision_id: str, ledger: Ledger, secret: bytes | None = None) -> dict[str, Any] | None:
+    """A stored decision with its case, its draws and, for each campaign not sent, what would have sent it. With the
+    `secret` its messages carry the links they were answered with.
 
     Null when there is no such decision; `remedies` is empty when its playbook is no longer in the ledger.
     """
@@ -46,7 +49,7 @@ def explain_stored(decision_id: str, ledger: Ledger) -> dict[str, Any] | None:
     if row is None:
         return None
     decision = record.decision_from_json(row.decision)
-    answer = record.decision_to_dict(decision)
+    answer = record.decision_to_dict(decision if secret is None else linked_decision(decision, secret))
     answer["case"] = orjson.loads(row.case)
     answer["draws"] = orjson.loads(row.decision).get("draws", [])
     case = record.case_from_json(row.case)
@@ -78,14 +81,20 @@ def explain_moment(
         raise LookupError(f"channel: {campaign} does not speak by {channel}, but by {', '.join(spec.channels)}")
     with desk.ledger.read() as uow:
         past = past_of(customer_id, at, desk.playbook, uow)
+        other = _otherwise(past, assumed, at, uow) if assumed else past
     plain = _told(past, campaign, channel, at, desk, context)
     if not assumed:
         return plain
+    return {**_told(other, campaign, channel, at, desk, context), "as_it_was": plain}
+
+
+def _otherwise(past: Past, assumed: Assumed, at: datetime, uow: UnitOfWork) -> Past:
+    """The past as it would have been: lists are asked again, because another address may be on them."""
     events = sorted((*past.events, *assumed.events), key=lambda e: (e.event_at, e.message_id))
     customer = fold(past.customer, assumed.events)
     customer = replace(customer, traits={**customer.traits, **assumed.traits})
-    changed = replace(past, customer=customer, events=tuple(events))
-    return {**_told(changed, campaign, channel, at, desk, context), "as_it_was": plain}
+    listed = suppressions_of([customer], uow, at)[customer.customer_id]
+    return replace(past, customer=customer, events=tuple(events), suppressions=listed)
 
 
 def _told(

@@ -21,6 +21,7 @@ from opportune.flows.rouse import rouse_by
 from opportune.flows.set_timers import set_timers
 from opportune.flows.states import unpack_readable
 from opportune.flows.watch import notes_of
+from opportune.flows.withdraw import withdraw
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
 
@@ -122,9 +123,11 @@ def _write(
     after = _fold_customers(changed, people, new, joined, merged)
     uow.customers.put(list(after.values()))
     uow.states.put(_next_states(changed, rows, new, joined, merged, uow, now))
-    agree(new, joined, {whose.home[claim.into_key] for claim in whose.claims}, now, uow)
+    withdrawn = agree(new, joined, {whose.home[claim.into_key] for claim in whose.claims}, now, uow)
     _hear(new, uow, now)
     report.n_roused += rouse_by(new, joined, uow, now)
+    # what one side of a merge withdrew, or a list that names it, holds for the bookings of the other
+    report.n_released += withdraw(withdrawn | merged.touched, now, uow)
     timers = set_timers(new, joined, whose, people, after, uow, playbook, now)
     notes = notes_of(new, joined, changed, playbook, now)
     gone = sorted(merged.gone)

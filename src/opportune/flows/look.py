@@ -7,8 +7,9 @@ from typing import Any
 
 from opportune.decision.consent import Standing
 from opportune.decision.environment import environment
+from opportune.decision.rules import policy_of
 from opportune.decision.zones import zone_of
-from opportune.domain.customers import ANY, Consent, ConsentState
+from opportune.domain.customers import ANY, ConsentState
 from opportune.domain.decisions import Case
 from opportune.domain.events import Event
 from opportune.domain.experiments import GLOBAL_HOLDOUT, HELD
@@ -55,7 +56,7 @@ class Outlook:
             holds=lambda text, journey: definition.conditions[text].holds({**env, "journey": journey}),
             draw=lambda salt: hash_v2(f"journey:{salt}", case.unit),
             spoken={m: spoken_of(self.sends[m], self._outcomes.get(m, ())) for m in one.message_ids if m in self.sends},
-            opted_out_at=opted_out_at(one, definition, case.consents, self._playbook),
+            opted_out_at=opted_out_at(one, definition, case, self._playbook),
             is_stopped=now_declared is not None and now_declared.state == "stopped",
             takes_part=not case.customer.is_test and case.assignments.get(GLOBAL_HOLDOUT) != HELD,
         )
@@ -112,14 +113,12 @@ def spoken_of(send: Send, outcomes: Sequence[Outcome]) -> Spoken:
     return Spoken(send.state, send.send_at, bool(kinds & OPENED), bool(kinds & CLICKED))
 
 
-def opted_out_at(
-    one: Instance, definition: Definition, consents: Sequence[Consent], playbook: Playbook
-) -> datetime | None:
+def opted_out_at(one: Instance, definition: Definition, case: Case, playbook: Playbook) -> datetime | None:
     """The earliest opt-out, heard since it started and still in force, of a channel and topic the journey speaks on."""
-    policy, standing = playbook.spec.consent, Standing(consents)
+    policy, standing = policy_of(playbook, case.customer.traits), Standing(case.consents)
     heard = [
         line
-        for line in consents
+        for line in case.consents
         if line.state is ConsentState.OUT and line.source not in _NOT_ASKED and line.recorded_at >= one.started_at
     ]
     found = [

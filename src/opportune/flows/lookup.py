@@ -8,11 +8,13 @@ from typing import Any
 from opportune.decision import record
 from opportune.decision.consent import Standing
 from opportune.decision.pipeline import decide as choose
+from opportune.decision.rules import policy_of
 from opportune.domain.decisions import Decision
 from opportune.features.state import empty, finalise, rebuild
 from opportune.flows.decide import Reading, read_features, readings_from, readings_of, tell_hours
 from opportune.flows.desk import Desk
 from opportune.flows.explain import explain_stored
+from opportune.flows.links import linked_decision
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.states import ledger_states
@@ -20,15 +22,19 @@ from opportune.playbook.load import from_source
 from opportune.ports import Ledger
 
 
-def stored(decision_id: str, ledger: Ledger, explain: bool = False) -> dict[str, Any] | None:
-    """The stored decision in the shape of the API; null when there is none. `explain` adds case, draws and remedies."""
+def stored(
+    decision_id: str, ledger: Ledger, explain: bool = False, *, secret: bytes | None = None
+) -> dict[str, Any] | None:
+    """The stored decision in the shape of the API; null when there is none. `explain` adds case, draws and remedies.
+    With the `secret` its messages carry the links they were answered with; without, the slots of the log."""
     if explain:
-        return explain_stored(decision_id, ledger)
+        return explain_stored(decision_id, ledger, secret)
     with ledger.read() as uow:
         row = uow.decisions.get(decision_id)
     if row is None:
         return None
-    return record.decision_to_dict(record.decision_from_json(row.decision))
+    decision = record.decision_from_json(row.decision)
+    return record.decision_to_dict(decision if secret is None else linked_decision(decision, secret))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,8 @@ def score(
     answers = []
     for asked in customer_ids:
         customer = whose[asked]
-        allowed = Standing(consents.get(customer, ())).may_profile(desk.playbook.spec.consent)
+        policy = policy_of(desk.playbook, people[customer].traits if customer in people else {})
+        allowed = Standing(consents.get(customer, ())).may_profile(policy)
         scores = readings[customer].scores if allowed else {}
         wanted = {n: s for n, s in scores.items() if models is None or n in models}
         answers.append({"customer_id": asked, **{n: record.score_to_dict(s) for n, s in wanted.items()}})

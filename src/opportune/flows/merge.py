@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from opportune.domain import identity
-from opportune.domain.customers import Claim
+from opportune.domain.customers import Claim, Customer
 from opportune.domain.events import Event
 from opportune.domain.watches import joined
 from opportune.flows.agree import carried_over
 from opportune.flows.rouse import unite
+from opportune.flows.suppress import carry_over
+from opportune.flows.withdraw import suppressions_of
 from opportune.ports import UnitOfWork
 
 _FOREVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,6 +134,7 @@ def _with_traces(customer_ids: Collection[str], seen: Collection[str], uow: Unit
     traced |= {c for c, sends in uow.sends.log(unseen, _FOREVER).items() if sends}
     traced |= {c for c, timers in uow.timers.of(unseen).items() if timers}
     traced |= set(uow.journeys.of(unseen))
+    traced |= {c for c, entries in suppressions_of([Customer(customer_id=c) for c in unseen], uow).items() if entries}
     return (set(customer_ids) & set(seen)) | traced
 
 
@@ -143,6 +146,7 @@ def _carry_over(gone: Mapping[str, str], now: datetime, uow: UnitOfWork) -> None
         uow.sends.reassign(old, new)
         uow.timers.reassign(old, new)
         unite(old, new, now, uow)
+        carry_over(old, new, uow)
         theirs, mine = watches.get(old, {}), watches.get(new, {})
         joint = {rule: joined(mine.get(rule), theirs.get(rule), new) for rule in {*theirs, *mine}}
         watches[new] = {rule: watch for rule, watch in joint.items() if watch is not None}

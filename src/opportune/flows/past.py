@@ -7,9 +7,11 @@ from opportune.domain import identity
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.events import Event
 from opportune.domain.messages import Send, SendState
+from opportune.domain.suppressions import Suppression
 from opportune.domain.traits import fold
 from opportune.flows.desk import horizon_start
 from opportune.flows.people import canonical_ids, keys_for
+from opportune.flows.withdraw import suppressions_of
 from opportune.playbook.load import Playbook
 from opportune.ports import UnitOfWork
 
@@ -22,6 +24,7 @@ class Past:
     events: tuple[Event, ...]
     consents: tuple[Consent, ...]
     sends: tuple[Send, ...]
+    suppressions: tuple[Suppression, ...] = ()
 
 
 def past_of(customer_id: str, at: datetime, playbook: Playbook, uow: UnitOfWork) -> Past:
@@ -43,7 +46,8 @@ def past_of(customer_id: str, at: datetime, playbook: Playbook, uow: UnitOfWork)
         if s.reserved_at <= at
     )
     name = identity.customer_id_of(then)
-    return Past(fold(Customer(customer_id=name), events), events, consents, sends)
+    customer = fold(Customer(customer_id=name), events)
+    return Past(customer, events, consents, sends, suppressions_of([customer], uow, at)[name])
 
 
 def as_booked_then(send: Send, at: datetime) -> Send:

@@ -1,19 +1,25 @@
-"""One customer as known now: traits, identities, consent in force, features, sends, running timers."""
+"""One customer as known now: traits, identities, consent and its history, features, sends, running timers."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from opportune.domain.customers import Consent, Customer
+from opportune.decision.consent import Standing, unreachable
+from opportune.decision.rules import policy_of
+from opportune.domain.customers import ANY, Consent, Customer
 from opportune.domain.instants import format_instant
 from opportune.domain.journeys import PREFIX as JOURNEY
 from opportune.domain.journeys import Instance, StepTaken
+from opportune.domain.links import Link, Page, seal
 from opportune.domain.messages import Send
+from opportune.domain.suppressions import Suppression
 from opportune.domain.timers import Timer
 from opportune.features import state as feature_state
 from opportune.flows.desk import Desk
 from opportune.flows.people import canonical_ids
 from opportune.flows.states import ledger_states
+from opportune.flows.withdraw import suppressions_of
+from opportune.playbook.load import Playbook
 
 #: How far back sends are listed.
 SENDS_FOR = timedelta(days=90)
@@ -33,10 +39,11 @@ def profile(customer_id: str, desk: Desk) -> dict[str, Any] | None:
         consents = uow.consents.of([holder]).get(holder, [])
         states, versions = ledger_states([holder], uow)
         sends = uow.sends.log([holder], now - SENDS_FOR).get(holder, [])
+        entries = suppressions_of([customer or Customer(customer_id=holder)], uow)[holder]
         timers = uow.timers.of([holder]).get(holder, [])
         journeys = uow.journeys.running([holder]).get(holder, [])
         taken = uow.journeys.taken([j.instance_id for j in journeys])
-    if not (customer or keys or consents or states or sends or timers):
+    if not (customer or keys or consents or states or sends or timers or entries):
         return None
     who = customer or Customer(customer_id=holder)
     running = sorted(timers, key=lambda t: (t.due_at, t.rule, t.key))
@@ -48,6 +55,10 @@ def profile(customer_id: str, desk: Desk) -> dict[str, Any] | None:
         "last_seen_at": format_instant(who.last_seen_at) if who.last_seen_at else None,
         "identities": [identity_to_dict(k) for k in sorted(keys)],
         "consent": [consent_to_dict(c) for c in in_force(consents)],
+        "consent_history": [consent_to_dict(c) for c in consents],
+        "suppressions": [suppression_to_dict(e) for e in entries],
+        **reach_of(who, consents, entries, desk.playbook),
+        "preferences_url": preferences_url(holder, desk),
         "features": feature_state.finalise(states.get(holder) or feature_state.empty(), now),
         "features_at": format_instant(now),
         "features_version": versions.get(holder, 0),
@@ -79,7 +90,41 @@ def consent_to_dict(line: Consent) -> dict[str, Any]:
         "at": format_instant(line.at),
         "source": line.source,
         "recorded_at": format_instant(line.recorded_at),
+        "proof": dict(line.proof),
     }
+
+
+def suppression_to_dict(entry: Suppression) -> dict[str, Any]:
+    """One entry of a suppression list that names the customer."""
+    return {
+        "listed_by": entry.by.value,
+        "purpose": entry.purpose,
+        "source": entry.source,
+        "at": format_instant(entry.at),
+    }
+
+
+def reach_of(
+    customer: Customer, consents: Sequence[Consent], entries: Sequence[Suppression], playbook: Playbook
+) -> dict[str, Any]:
+    """What all of that comes to: `reach`, one line per topic and channel that a campaign speaks on, and `profiling`."""
+    standing, policy = Standing(consents), policy_of(playbook, customer.traits)
+    spoken = {(c.topic, channel) for c in playbook.spec.campaigns.values() for channel in c.channels}
+    reach = []
+    for topic, channel in sorted(spoken):
+        is_transactional = playbook.spec.topics[topic].purpose == "transactional"
+        refusal = unreachable(channel, topic, is_transactional, customer, standing, entries, policy)
+        reason = refusal.reason.value if refusal else None
+        reach.append({"topic": topic, "channel": channel, "allowed": refusal is None, "reason": reason})
+    return {"reach": reach, "profiling": standing.may_profile(policy)}
+
+
+def preferences_url(customer_id: str, desk: Desk) -> str | None:
+    """A fresh link to the customer's preference page; null while there is no public URL."""
+    if not desk.public_url:
+        return None
+    link = Link(customer_id=customer_id, channel=ANY, topic=ANY, message_id=None, issued_at=desk.clock.now())
+    return f"{desk.public_url}/{Page.PREFERENCES.value}/{seal(link, Page.PREFERENCES, desk.secret)}"
 
 
 def send_to_dict(send: Send) -> dict[str, Any]:

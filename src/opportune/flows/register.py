@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
-from opportune.decision.consent import Standing
+from opportune.decision.consent import Policies, Standing
 from opportune.domain.events import Event
 from opportune.domain.instants import format_instant
 from opportune.learning import card, recipe
@@ -61,12 +61,15 @@ def pages(uow: UnitOfWork, cursor: str) -> Iterator[list[tuple[Event, str]]]:
 
 def barred(customer_ids: Sequence[str], uow: UnitOfWork, playbook: Playbook) -> set[str]:
     """Test customers, and those who refuse profiling: never learned from."""
-    policy, found = playbook.spec.consent, set[str]()
+    policies, found = Policies(playbook.spec.consent), set[str]()
     for start in range(0, len(customer_ids), 1000):
         chunk = customer_ids[start : start + 1000]
         customers, consents = uow.customers.get(chunk), uow.consents.of(chunk)
         found |= {c for c in chunk if c in customers and customers[c].is_test}
-        found |= {c for c in chunk if not Standing(consents.get(c, [])).may_profile(policy)}
+        for c in chunk:
+            policy = policies.of(customers[c].traits if c in customers else {})
+            if not Standing(consents.get(c, [])).may_profile(policy):
+                found.add(c)
     return found
 
 

@@ -109,7 +109,7 @@ def _fire(desk: Desk, owner: str, passage: Passage) -> None:
 
 
 def _deliver(desk: Desk, courier: Courier, clock: Clock, passage: Passage) -> None:
-    handed = deliver(desk.ledger, desk.playbook, courier, clock)
+    handed = deliver(desk.ledger, desk.playbook, courier, clock, secret=desk.secret)
     passage.n_sent += handed.n_sent
     passage.n_released += handed.n_released
     passage.n_moved += handed.n_moved

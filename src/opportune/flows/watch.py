@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from opportune.decision.consent import Standing
+from opportune.decision.rules import policy_of
 from opportune.domain.events import Event, Origin
 from opportune.domain.instants import to_us
 from opportune.domain.timers import Timer
@@ -104,10 +105,10 @@ def _read(customer_ids: Collection[str], desk: Desk, now: datetime) -> dict[str,
     blank_state = empty()
     values = {c: finalise(states.get(c, blank_state), now) for c in people}
     readings = readings_from(values, versions, desk, ()) if _reads_scores(playbook) else {}
-    policy = playbook.spec.consent
     found = {}
     for c, customer in people.items():
-        scores = readings[c].scores if c in readings and Standing(consents.get(c, ())).may_profile(policy) else {}
+        may_profile = Standing(consents.get(c, ())).may_profile(policy_of(playbook, customer.traits))
+        scores = readings[c].scores if c in readings and may_profile else {}
         env = {"features": values[c], "traits": customer.traits, "scores": {n: s.p for n, s in scores.items()}}
         found[c] = _Seen(versions.get(c, 0), env)
     return found

@@ -49,5 +49,14 @@ def check(folder: File | None) -> Checked:
     return Checked((), playbook.warnings, counts, playbook)
 
 
+def sends_marketing_email(playbook: Playbook) -> bool:
+    """Whether any campaign needs a way to unsubscribe from e-mail."""
+    topics = playbook.spec.topics
+    return any(
+        "email" in campaign.channels and topics[campaign.topic].purpose == "marketing"
+        for campaign in playbook.spec.campaigns.values()
+    )
+
+
 def _many(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any
 
 from opportune.playbook.conditions import AUDIENCE_ROOTS, ROOTS, ConditionInvalid, Names, compile_condition
 from opportune.playbook.journey_references import (
@@ -15,13 +15,16 @@ from opportune.playbook.journey_references import (
     warnings_in_journey,
 )
 from opportune.playbook.lines import Path
-from opportune.playbook.nearest import hint
+from opportune.playbook.reach_references import (
+    doubts_in_window,
+    errors_in_consent,
+    errors_in_quiet_hours,
+    errors_in_window,
+)
 from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
 from opportune.playbook.templates import check_template, without_fallback
 from opportune.playbook.trigger_references import errors_in_trigger, fault_of_text, not_a_property, ons_of, unknown
-from opportune.playbook.values import Channel
 
-CHANNELS: tuple[str, ...] = get_args(Channel)
 _PROPERTY = re.compile(r"^properties(\.\w+)+$")
 _TEXTS = ("subject", "body", "cta", "url")
 
@@ -31,7 +34,8 @@ Found = tuple[Path, str]
 Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
 NAMED = (
-    "goals", "topics", "caps", "audiences", "occasions", "sources", "triggers", "campaigns", "journeys", "experiments",
+    "goals", "topics", "caps", "send_windows", "audiences", "occasions", "sources", "triggers", "campaigns", "journeys",
+    "experiments",
 )  # fmt: skip
 #: Who may take part in an experiment: nothing that depends on the request, or on the models under test.
 TAKES_PART_ROOTS = ("features", "traits")
@@ -144,19 +148,11 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
     tags = {tag for campaign in spec.campaigns.values() for tag in campaign.tags}
     for name, cap in spec.caps.items():
         yield from _cap_errors(name, cap, declared, tags)
-    for channel in spec.consent.default:
-        if channel not in (*CHANNELS, "*"):
-            advice = (
-                "; write `consent.profiling` instead" if channel == "profiling" else hint(channel, (*CHANNELS, "*"))
-            )
-            yield ("consent", "default", channel), f"unknown channel `{channel}`{advice}"
-    quiet = spec.quiet_hours
-    if quiet is not None:
-        for field, hour in (("start", quiet.start), ("end", quiet.end)):
-            if hour.tzinfo is not None:
-                yield ("quiet_hours", field), "quiet hours are local to the customer: leave the zone out"
-        if quiet.start == quiet.end:
-            yield ("quiet_hours", "end"), "`start` and `end` are equal: leave `quiet_hours` out for none"
+    yield from errors_in_consent(spec.consent)
+    if spec.quiet_hours is not None:
+        yield from errors_in_quiet_hours(spec.quiet_hours)
+    for name, window in spec.send_windows.items():
+        yield from errors_in_window(name, window, declared["topics"])
 
 
 def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
@@ -196,6 +192,14 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
                         (*path, field),
                         f'`{missing}` may be missing: add a fallback, like `{{{{ {missing} | default: "..." }}}}`',
                     )
+    heard = {
+        (channel, topic.purpose, campaign.topic)
+        for campaign in spec.campaigns.values()
+        if (topic := spec.topics.get(campaign.topic))
+        for channel in campaign.channels
+    }
+    for name, window in spec.send_windows.items():
+        yield from doubts_in_window(name, window, heard)
     for name, cap in spec.caps.items():
         counted = cap.counts.campaign
         if counted in spec.campaigns and not spec.campaigns[counted].counts_toward_caps:

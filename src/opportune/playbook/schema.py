@@ -1,14 +1,15 @@
 """The shape of a playbook. One pydantic model per YAML block; the JSON Schema is generated from here.
 
-How values are written stands in values.py; the blocks of triggers in triggers.py.
+How values are written stands in values.py; consent, quiet hours and send windows in reach.py; triggers in triggers.py.
 """
 
-from datetime import time, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from opportune.playbook.journeys import Journey
+from opportune.playbook.reach import ConsentPolicy, QuietHours, SendWindow
 from opportune.playbook.sources import Source
 from opportune.playbook.triggers import Occasion, Trigger
 from opportune.playbook.values import Block, Channel, Duration, Instant, Name, Purpose, parse_duration
@@ -29,23 +30,6 @@ class Topic(Block):
 
     purpose: Purpose = "marketing"
     description: str = ""
-
-
-class ConsentPolicy(Block):
-    """What holds when the customer has said nothing."""
-
-    default: dict[str, Literal["in", "out"]] = Field(
-        default_factory=dict, description="Per channel; `*` for all others. A missing channel means out."
-    )
-    profiling: Literal["in", "out"] = "in"
-
-
-class QuietHours(Block):
-    """Local hours in which nothing goes that obeys them. May cross midnight. `start` is quiet, `end` is not."""
-
-    start: time
-    end: time
-    channels: tuple[Channel, ...] | None = None
 
 
 class Counts(Block):
@@ -221,6 +205,7 @@ class PlaybookSpec(Block):
     topics: dict[Name, Topic] = Field(default_factory=dict)
     consent: ConsentPolicy = ConsentPolicy()
     quiet_hours: QuietHours | None = None
+    send_windows: dict[Name, SendWindow] = Field(default_factory=dict)
     caps: dict[Name, Cap] = Field(default_factory=dict)
     audiences: dict[Name, str] = Field(default_factory=dict, description="Name -> condition: who belongs to it.")
     occasions: dict[Name, Occasion] = Field(default_factory=dict)

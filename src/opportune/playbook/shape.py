@@ -150,7 +150,8 @@ def to_json_schema() -> dict[str, Any]:
         "anyOf": [part, whole],
         **{key: experiment[key] for key in ("default", "description", "title")},
     }
-    for block, field in (("QuietHours", "start"), ("QuietHours", "end"), ("Trigger", "at")):
+    hours = {"QuietHours": ("start", "end"), "OpenHours": ("from", "to"), "Trigger": ("at",)}
+    for block, field in ((block, field) for block, fields in hours.items() for field in fields):
         hour = schema["$defs"][block]["properties"][field]
         hour.pop("format", None)  # RFC 3339 `time` wants seconds and an offset
         hour["pattern"] = r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"

@@ -50,6 +50,7 @@ campaigns:
         subject: 'Your basket is waiting, {{ traits.first_name | default: "there" }}'
         body: |
           <p>You left {{ event.name | default: "something" }} in your basket. It is still there.</p>
+          {% if unsubscribe_url %}<p><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>{% endif %}
         cta: Back to my basket
         url: https://shop.example/cart
 """
@@ -71,6 +72,7 @@ campaigns:
         body: |
           <p>Hello {{{{ traits.first_name | default: "there" }}}},</p>
           <p>{body}</p>
+          {{% if unsubscribe_url %}}<p><a href="{{{{ unsubscribe_url }}}}">Unsubscribe</a></p>{{% endif %}}
         cta: {cta}
         url: https://shop.example/
 """

@@ -42,6 +42,7 @@ from opportune.ports.stores import (
     TraceRecord,
     VariationRun,
 )
+from opportune.ports.suppressions import Suppressions
 from opportune.ports.unit import Ledger, UnitOfWork
 from opportune.ports.watches import Watches
 
@@ -82,6 +83,7 @@ __all__ = [
     "Sources",
     "SpanRecord",
     "States",
+    "Suppressions",
     "Timers",
     "TraceRecord",
     "Unavailable",

@@ -23,6 +23,7 @@ from opportune.ports.ledger import (
     States,
     Timers,
 )
+from opportune.ports.suppressions import Suppressions
 from opportune.ports.watches import Watches
 
 
@@ -35,6 +36,8 @@ class UnitOfWork(Catalogued, Protocol):
     def identities(self) -> Identities: ...
     @property
     def consents(self) -> Consents: ...
+    @property
+    def suppressions(self) -> Suppressions: ...
     @property
     def events(self) -> Events: ...
     @property

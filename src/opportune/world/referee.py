@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from opportune.playbook.schema import Cap, Counts, PlaybookSpec, QuietHours
+from opportune.playbook.reach import QuietHours
+from opportune.playbook.schema import Cap, Counts, PlaybookSpec
 
 ANY = "*"
 

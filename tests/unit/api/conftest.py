@@ -99,7 +99,9 @@ class FakeFlows:
     def explain(self, customer_id: str, campaign: str, at: datetime, desk: object, **more: Any) -> dict[str, Any]:
         return {"customer_id": customer_id, "campaign": campaign, "decided_at": at.isoformat(), "given": repr(more)}
 
-    def stored(self, decision_id: str, ledger: object, explain: bool) -> dict[str, Any] | None:
+    def stored(
+        self, decision_id: str, ledger: object, explain: bool = False, *, secret: bytes | None = None
+    ) -> dict[str, Any] | None:
         return {"decision_id": decision_id, "explained": explain} if decision_id.startswith("d-") else None
 
 

@@ -19,11 +19,13 @@ from .test_decisions import BAD
 POSTS = [
     "/v1/identify", "/v1/track", "/v1/page", "/v1/screen", "/v1/group", "/v1/alias", "/v1/batch", "/v1/decisions",
     "/v1/decisions/batch", "/v1/scores", "/v1/messages/m-1/status", "/v1/clock",
+    "/v1/suppressions", "/unsubscribe/1.x.y", "/preferences/1.x.y",
 ]  # fmt: skip
 FIELDS = [
     "customer_id", "customer_ids", "customers", "at", "now", "channels", "trigger", "context", "max_messages",
     "deliver", "dry_run",
     "status", "reason", "channel", "topic", "state", "source", "batch", "type", "userId", "anonymousId",
+    "entries", "email", "phone", "purpose", "proof",
     "event", "messageId", "timestamp", "sentAt", "properties", "traits", "previousId", "groupId", "models", "writeKey",
 ]  # fmt: skip
 TEXTS = st.one_of(
@@ -61,7 +63,7 @@ def as_json(value: Any) -> bytes:
 def test_no_body_whatever_gives_a_500(house: House, path: str, body: bytes) -> None:
     answer = house.client.post(path, content=body)
     assert answer.status_code < 500
-    if answer.status_code >= 400:
+    if answer.status_code >= 400 and path.startswith("/v1/"):
         assert {"type", "title", "status", "detail", "code", "message"} <= set(answer.json())
 
 
@@ -79,6 +81,8 @@ def test_no_path_or_query_whatever_gives_a_500(house: House, body: bytes, name: 
         client.get(f"/v1/dead-letters?limit={part}"),
         client.get(f"/v1/decisions/{part}?explain={part}"),
         client.get(f"/v1/{part}"),
+        client.get(f"/unsubscribe/{part}"),
+        client.post(f"/preferences/{part}", content=body),
         client.post(f"/v1/messages/{part}/status", content=body),
     ]
     assert all(a.status_code < 500 for a in answers)
@@ -151,7 +155,7 @@ def test_openapi_documents_every_path_with_examples_that_run(house: House) -> No
     assert {
         "/v1/track", "/v1/batch", "/v1/decisions", "/v1/decisions/batch", "/v1/decisions/{decision_id}", "/v1/scores",
         "/v1/customers/{customer_id}", "/v1/customers/{customer_id}/consent", "/v1/messages/{message_id}/status",
-        "/v1/messages", "/v1/playbook", "/v1/dead-letters", "/v1/clock", "/livez", "/readyz",
+        "/v1/suppressions", "/v1/messages", "/v1/playbook", "/v1/dead-letters", "/v1/clock", "/livez", "/readyz",
     } <= set(document["paths"])  # fmt: skip
     names = set(re.findall(r'"#/components/schemas/(\w+)"', orjson.dumps(document).decode()))
     assert names <= set(document["components"]["schemas"])
@@ -202,7 +206,7 @@ def test_every_admin_path_is_closed_to_the_other_keys(open_door: Callable[..., H
     house = open_door(api_key="A", write_key="W", decide_key="D")
     for method, path in [
         ("GET", "/v1/customers/c"), ("PUT", "/v1/customers/c/consent"), ("GET", "/v1/playbook"),
-        ("GET", "/v1/dead-letters"), ("POST", "/v1/clock"),
+        ("GET", "/v1/dead-letters"), ("POST", "/v1/clock"), ("POST", "/v1/suppressions"),
     ]:  # fmt: skip
         for key, expected in [("W", 403), ("D", 403), ("x", 401)]:
             answer = house.client.request(method, path, headers={"Authorization": f"Bearer {key}"}, json={})

@@ -40,6 +40,21 @@ def test_decide_says_what_is_wrong_with_its_options(
     assert says in capsys.readouterr().err
 
 
+def test_check_says_when_no_customer_can_unsubscribe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marketing e-mail and no public URL: valid, with a note; with one, nothing to say. An odd URL is refused."""
+    monkeypatch.delenv("OPPORTUNE_PUBLIC_URL", raising=False)
+    assert run("check") == 0
+    assert "OPPORTUNE_PUBLIC_URL is not set" in capsys.readouterr().out
+    monkeypatch.setenv("OPPORTUNE_PUBLIC_URL", "https://news.shop.example/")
+    assert run("check") == 0
+    assert "OPPORTUNE_PUBLIC_URL" not in capsys.readouterr().out
+    monkeypatch.setenv("OPPORTUNE_PUBLIC_URL", "news.shop.example")
+    assert run("check") == 1
+    assert "it is no web address" in capsys.readouterr().err
+
+
 def test_a_file_of_which_nothing_can_be_read_is_no_success(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Some lines refused is a success with a report; all of them is not."""
     good = '{"type": "track", "userId": "c1", "event": "Seen", "messageId": "m1", "timestamp": "2026-01-01T00:00:00Z"}'

@@ -1,11 +1,12 @@
 """Consent, suppression and profiling: the strictest reading, and what lifts it."""
 
 import pytest
-from tests.unit.decision.making import consent
+from tests.unit.decision.making import NOW, consent, customer
 
-from opportune.decision.consent import Standing, has_address
+from opportune.decision.consent import Policies, Standing, has_address, unreachable
 from opportune.domain.decisions import Reason
-from opportune.playbook.schema import ConsentPolicy
+from opportune.domain.suppressions import ListedBy, Suppression
+from opportune.playbook.reach import ConsentPolicy
 
 IN, OUT = ConsentPolicy(default={"*": "in"}), ConsentPolicy()
 
@@ -101,3 +102,85 @@ def test_a_channel_needs_its_address():
     assert not has_address("email", {"email": " "})
     assert not has_address("sms", {"phone": 44})
     assert not has_address("push", {"email": "a@b.c"})
+
+
+BY_COUNTRY = ConsentPolicy.model_validate(
+    {
+        "default": {"email": "in", "push": "in", "*": "out"},
+        "by_country": {
+            "DE": {"default": {"*": "out"}, "profiling": "out"},
+            "EU": {"default": {"email": "in"}},
+            "EEA": {"profiling": "out"},
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("traits", "email", "push", "profiled"),
+    [
+        ({"country": "US"}, True, True, True),  # not declared: what holds elsewhere
+        ({"country": "germany"}, False, False, False),  # its own block takes the place of the whole default
+        ({"country": "FR"}, True, False, True),  # in the EU; the EEA's block is for those who are not
+        ({"address": {"country": "NO"}}, True, True, False),
+        ({}, False, False, False),  # not known: out wherever any of them says so
+        ({"country": "Atlantis"}, False, False, False),
+        ({"country": 49, "timezone": "America/New_York"}, False, False, False),  # a zone is no statement
+    ],
+)
+def test_each_country_has_its_own_default_and_the_unknown_the_strictest(traits, email, push, profiled):
+    """A country's block before its groups, EU before EEA, these before elsewhere."""
+    policy = Policies(BY_COUNTRY).of(traits)
+    assert (reason([], "email", policy=policy) is None) is email
+    assert (reason([], "push", policy=policy) is None) is push
+    assert Standing([]).may_profile(policy) is profiled
+
+
+def test_what_a_customer_says_goes_before_any_country():
+    """An opt-in in Germany, an opt-out in America."""
+    policies = Policies(BY_COUNTRY)
+    assert reason([consent("email", "*", "in", 1)], policy=policies.of({"country": "DE"})) is None
+    assert reason([consent("email", "*", "out", 1)], policy=policies.of({"country": "US"})) is Reason.NO_CONSENT
+
+
+@pytest.mark.parametrize(
+    ("by", "channel", "purpose", "marketing", "transactional"),
+    [
+        (ListedBy.CUSTOMER, "inapp", "all", True, True),
+        (ListedBy.CUSTOMER, "email", "marketing", True, False),
+        (ListedBy.EMAIL, "email", "all", True, True),
+        (ListedBy.EMAIL, "push", "all", False, False),
+        (ListedBy.PHONE, "sms", "marketing", True, False),
+        (ListedBy.PHONE, "email", "all", False, False),
+    ],
+)
+def test_a_suppression_list_closes_what_it_names(by, channel, purpose, marketing, transactional):
+    """A customer every channel, an address e-mail, a number SMS; all purposes, or marketing alone. No opt-in helps."""
+    entry = Suppression(by=by, digest="0" * 64, purpose=purpose, is_on=True, source="list", at=NOW)
+    agreed = Standing([consent(channel, "*", "in", 0)])
+
+    def is_stopped(is_transactional):
+        found = unreachable(channel, "news", is_transactional, customer(), agreed, [entry], IN)
+        return found is not None and found.reason is Reason.SUPPRESSED and found.listed is entry
+
+    assert (is_stopped(False), is_stopped(True)) == (marketing, transactional)
+
+
+def test_a_stamped_copy_of_preferences_never_undoes_a_withdrawal_of_profiling():
+    """`identify` carries an old copy; the customer's own word on the page came before it and holds."""
+    withdrawn = consent("profiling", "*", "out", 2, source="unsubscribed")
+    stamped = consent("profiling", "*", "in", 1, source="consent_preferences")
+    assert not Standing([withdrawn, stamped]).may_profile(IN)
+    assert Standing([withdrawn, consent("profiling", "*", "in", 1)]).may_profile(IN)
+    everything = consent("*", "*", "out", 3, source="unsubscribed")
+    assert Standing([everything, stamped]).may_profile(ConsentPolicy(profiling="out"))
+
+
+def test_a_scope_is_withdrawn_until_something_in_it_is_agreed_again():
+    """So that the same unsubscribe twice is one line, and one after a new opt-in is news."""
+    out = consent("email", "*", "out", 2)
+    assert Standing([out]).is_withdrawn("email", "*")
+    assert not Standing([out]).is_withdrawn("email", "news")
+    assert not Standing([out, consent("email", "news", "in", 1)]).is_withdrawn("email", "*")
+    assert Standing([out, consent("push", "*", "in", 1)]).is_withdrawn("email", "*")
+    assert Standing([out, consent("profiling", "*", "in", 1)]).is_withdrawn("email", "*")

@@ -24,6 +24,7 @@ from opportune.domain.decisions import (
 )
 from opportune.domain.instants import from_us
 from opportune.domain.messages import Deliver, Send, SendState
+from opportune.domain.suppressions import ListedBy, Suppression
 
 text = st.text(st.characters(codec="utf-8"), max_size=8)
 instants = st.integers(0, 4_000_000_000_000_000).map(from_us)
@@ -102,6 +103,15 @@ sends = st.builds(
     trigger_key=st.none() | text,
     handed_off_at=maybe_at,
 )
+suppressions = st.builds(
+    Suppression,
+    by=st.sampled_from(ListedBy),
+    digest=text,
+    purpose=st.sampled_from(["all", "marketing"]),
+    is_on=st.booleans(),
+    source=text,
+    at=instants,
+)
 cases = st.builds(
     Case,
     decision_id=text,
@@ -116,6 +126,8 @@ cases = st.builds(
     degraded=st.booleans(),
     scores=scores,
     consents=st.lists(consents, max_size=2).map(tuple),
+    suppressions=st.lists(suppressions, max_size=2).map(tuple),
+    public_url=text,
     sends=st.lists(sends, max_size=2).map(tuple),
     unit=text,
     assignments=st.dictionaries(text, text, max_size=2),

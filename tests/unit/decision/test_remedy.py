@@ -11,6 +11,8 @@ from opportune.decision.remedy import Remedies, remedies
 from opportune.domain.customers import Customer
 from opportune.domain.decisions import Case, Reason
 from opportune.domain.experiments import GLOBAL_HOLDOUT, HELD
+from opportune.domain.instants import format_instant
+from opportune.domain.suppressions import ListedBy, Suppression
 from opportune.playbook.load import Playbook
 
 WORTH = "    value_minor: 9000\n"
@@ -91,6 +93,19 @@ def test_a_missing_address_a_holdout_and_the_night_have_their_own_words() -> Non
         found = of(made, rules)
         assert found.is_reached
         assert told(found)[0] == says
+
+
+def test_a_suppression_list_and_a_send_window_have_their_own_words() -> None:
+    """Off the list, or inside the window, it goes."""
+    window = "send_windows: {late: {open: [{from: '20:00', to: '23:00'}]}}"
+    rules = playbook(window, swapped((WORTH, WORTH + "    expires_after: 1h\n")))
+    entry = Suppression(by=ListedBy.EMAIL, digest="0" * 64, purpose="all", is_on=True, source="legal", at=NOW)
+    found = of(case(rules, scores={"purchase": score(0.5)}, suppressions=(entry,)), rules, channel="email")
+    assert found.is_reached
+    assert told(found) == [
+        ("suppressed", f"the suppression list without this email (since {format_instant(NOW)})"),
+        ("send_window", "the moment 2026-03-04T20:00:00+00:00 or later, for send_windows.late"),
+    ]
 
 
 def test_what_nothing_opens_is_said_and_not_reached() -> None:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opportune.decision.zones import ASSUMED, QuietRule, calendar_zone, compile_quiet, zone_of, zones_of
+from opportune.decision.quiet import compile_quiet
+from opportune.decision.zones import ASSUMED, calendar_zone, zone_of, zones_of
 from opportune.domain.customers import Customer
 from opportune.domain.instants import from_us, to_us
-from opportune.playbook.schema import QuietHours
+from opportune.playbook.reach import QuietHours
 
 CHANGES = {
     "Europe/London": (datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)),
@@ -113,10 +114,11 @@ def test_an_unknown_country_says_nothing():
 
 
 def test_quiet_hours_bind_the_channels_they_name():
-    """No channels named: all. Start equal to end: none."""
-    assert QuietRule(0, 3600, None).binds("email")
-    assert not QuietRule(0, 3600, ("push",)).binds("email")
-    assert not QuietRule(3600, 3600, None).binds("email")
+    """No channels named: all, marketing alone. Start equal to end: never quiet."""
+    assert compile_quiet(QuietHours(start=time(0), end=time(1))).binds("email")
+    assert not compile_quiet(QuietHours(start=time(0), end=time(1))).binds("email", "transactional")
+    assert not compile_quiet(QuietHours(start=time(0), end=time(1), channels=("push",))).binds("email")
+    assert compile_quiet(QuietHours(start=time(1), end=time(1))).opens_at(0, ASSUMED) == 0
 
 
 def test_the_default_hours_leave_two_hours_to_unknown_zones():

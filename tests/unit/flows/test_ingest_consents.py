@@ -11,7 +11,7 @@ from opportune.domain.customers import Consent, ConsentState
 from opportune.domain.events import Event
 from opportune.features.state import finalise, pack, rebuild
 from opportune.flows.consent import put
-from opportune.playbook.schema import ConsentPolicy
+from opportune.playbook.reach import ConsentPolicy
 
 OUT = ConsentPolicy()
 

@@ -42,7 +42,7 @@ def on_the_way(steps: str, head: str = "", more: str = "", zone: str = "Europe/L
 
 def taken(o: Sandbox, customer: str = "ada", key: str | None = None) -> list[tuple[str, str]]:
     """(step, result) of every instance of the customer, in order; an end as its ending."""
-    with o._desk.ledger.read() as uow:
+    with o.desk.ledger.read() as uow:
         instances = [i for i in uow.journeys.of([customer]).get(customer, []) if key in (None, i.key)]
         lines = uow.journeys.taken([i.instance_id for i in instances])
     return [
@@ -54,7 +54,7 @@ def taken(o: Sandbox, customer: str = "ada", key: str | None = None) -> list[tup
 
 def details(o: Sandbox, customer: str = "ada") -> list[dict[str, Any]]:
     """The detail of each step taken."""
-    with o._desk.ledger.read() as uow:
+    with o.desk.ledger.read() as uow:
         instances = uow.journeys.of([customer]).get(customer, [])
         lines = uow.journeys.taken([i.instance_id for i in instances])
     return [dict(line.detail) for one in instances for line in lines.get(one.instance_id, [])]

@@ -10,9 +10,11 @@ from tests.unit.journeys.on_the_way import details, heard, on_the_way, playbook,
 from opportune.adapters.system_clock import FixedClock
 from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.journeys import Ending
+from opportune.domain.links import Link
 from opportune.flows.fire import fire
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import replay
+from opportune.flows.preferences import unsubscribe
 from opportune.flows.walk import walk
 from opportune.playbook.load import load_files
 from opportune.sandboxes import Sandbox
@@ -88,9 +90,9 @@ def test_nobody_stays_longer_than_the_maximum_length() -> None:
         assert taken(o)[-1] == ("wait_until_2", "too_long")
 
 
-@pytest.mark.parametrize("how", ["event", "api", "status"])
+@pytest.mark.parametrize("how", ["event", "api", "status", "link"])
 def test_opting_out_ends_it_at_once(how: str) -> None:
-    """By the unsubscribe event, through the API, by a complaint. A bounce is nobody's wish."""
+    """By the unsubscribe event, through the API, by a complaint, by one click. A bounce is nobody's wish."""
     with on_the_way("- message: hello\n- wait: 2d\n- message: {campaign: nudge, channels: [push]}") as o:
         o.track("ada", "Signed Up")
         message = o.messages[0].message_id
@@ -99,6 +101,10 @@ def test_opting_out_ends_it_at_once(how: str) -> None:
             o.track("ada", "Unsubscribed", email_id=message)
         elif how == "api":
             o.consent("ada", "email", "out")
+            o.advance("0s")
+        elif how == "link":
+            link = Link(customer_id="ada", channel="email", topic="news", message_id=message, issued_at=o.now)
+            assert unsubscribe(link, "one_click", o.playbook, o.desk.ledger, o.desk.clock)
             o.advance("0s")
         else:
             o.status(message, "complained")
@@ -252,14 +258,14 @@ NEW = NOON.replace(year=2026, month=1, day=6)
 def _edit(o: Sandbox, text: str) -> None:
     """The service is started again with another playbook."""
     o.playbook = load_files({"p": text.encode()})
-    object.__setattr__(o._desk, "playbook", o.playbook)
+    object.__setattr__(o.desk, "playbook", o.playbook)
 
 
 def test_a_definition_that_cannot_be_read_ends_it_and_says_so() -> None:
     """Nobody is left on a journey that nobody knows."""
     with on_the_way(TWO) as o:
         o.track("ada", "Signed Up")
-        with o._desk.ledger.begin(["ada"]) as uow:
+        with o.desk.ledger.begin(["ada"]) as uow:
             one = uow.journeys.running(["ada"])["ada"][0]
             uow.journeys.put([type(one)(**{f: getattr(one, f) for f in one.__slots__} | {"version": "sha256:lost"})])
         o.advance("3d")
@@ -270,7 +276,7 @@ def test_the_decision_of_a_step_is_replayed_the_same() -> None:
     """From its case, although no trigger of the playbook made it."""
     with on_the_way(TWO) as o:
         o.track("ada", "Signed Up")
-        again = replay(o.messages[0].decision_id, o._desk.ledger)
+        again = replay(o.messages[0].decision_id, o.desk.ledger)
         assert again is not None
         assert again.is_same
         assert (o.messages[0].step, again.again.messages[0].step) == ("message_1", "message_1")

@@ -170,7 +170,7 @@ def test_a_split_gives_a_customer_the_same_way_for_ever_and_logs_the_exposure() 
             o.track(f"c{n}", "Signed Up")
         ways = {m.customer_id: m.campaign for m in o.messages}
         assert 15 < sum(way == "hello" for way in ways.values()) < 45
-        with o._desk.ledger.read() as uow:
+        with o.desk.ledger.read() as uow:
             rows = uow.exposures.of("journey:j:split_1")
         assert {r["customer_id"]: r["variation"] for r in rows} == {
             c: "a" if way == "hello" else "b" for c, way in ways.items()
@@ -188,7 +188,7 @@ def test_a_test_customer_goes_the_first_way_and_is_no_exposure() -> None:
         o.identify("ada", is_test=True)
         o.track("ada", "Signed Up")
         assert [c for c, _, _ in heard(o)] == ["hello"]
-        with o._desk.ledger.read() as uow:
+        with o.desk.ledger.read() as uow:
             assert uow.exposures.of("journey:j:split_1") == []
 
 

@@ -293,6 +293,43 @@ def test_a_duration_survives_being_written_and_read() -> None:
     assert parse_duration("2 w") == timedelta(days=14)
 
 
+@pytest.mark.parametrize(
+    ("text", "where", "message"),
+    [
+        ("consent: {by_country: {Germany: {}}}", "consent.by_country.Germany", "write `DE`"),
+        ("consent: {by_country: {de: {}}}", "consent.by_country.de", "write `DE`"),
+        ("consent: {by_country: {XX: {}}}", "consent.by_country.XX", "ISO 3166"),
+        (
+            "consent: {by_country: {EU: {default: {fax: in}}}}",
+            "consent.by_country.EU.default.fax",
+            "unknown channel `fax`",
+        ),
+        ("consent: {unsubscribe: all}", "consent.unsubscribe", "not one of channel, topic"),
+        ("send_windows: {w: {open: []}}", "send_windows.w.open", "at least 1"),
+        ("send_windows: {w: {open: [{days: [monday]}]}}", "send_windows.w.open.days", "did you mean `mon`?"),
+        ("send_windows: {w: {open: [{from: '9h'}]}}", "send_windows.w.open.from", "not an hour of the day"),
+        ("send_windows: {w: {open: [{from: '09:00', to: '09:00'}]}}", "send_windows.w.open.to", "are equal"),
+        ("send_windows: {w: {open: [{days: [mon, mon]}]}}", "send_windows.w.open.days", "named twice"),
+        ("send_windows: {w: {open: [{}], topics: [nwes]}}", "send_windows.w.topics", "did you mean `news`?"),
+        ("send_windows: {w: {open: [{from: '09:00Z'}]}}", "send_windows.w.open.from", "leave the zone out"),
+    ],
+)
+def test_faults_of_consent_and_hours_are_named_where_they_stand(text: str, where: str, message: str) -> None:
+    """Path and what to do; a list's own line where an item has none."""
+    with pytest.raises(PlaybookInvalid) as told:
+        load_files({"p.yaml": f"topics: {{news: {{}}}}\n{text}\n".encode()})
+    (problem,) = told.value.problems
+    assert problem.where.replace(".0", "").replace(".1", "") == where, problem
+    assert message in problem.message
+    assert problem.line == 2
+
+
+def test_a_window_that_binds_nothing_is_doubtful() -> None:
+    """No campaign speaks by SMS."""
+    playbook = load_files({"p.yaml": (SMALL + "send_windows: {w: {channels: [sms], open: [{}]}}\n").encode()})
+    assert [w.where for w in playbook.warnings if "binds nothing" in w.message] == ["send_windows.w"]
+
+
 def test_the_shipped_json_schema_is_the_generated_one() -> None:
     shipped = Path(load.__code__.co_filename).parent / "schema.json"
     assert json.loads(shipped.read_text()) == to_json_schema(), "write it again: python -m opportune.playbook.shape"

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from opportune.playbook.schema import Cap, QuietHours
+from opportune.playbook.reach import QuietHours
+from opportune.playbook.schema import Cap
 from opportune.world import CampaignEffect, Delivery, Rules, World, WorldConfig
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
