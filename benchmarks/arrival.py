@@ -27,7 +27,7 @@ from opportune.domain.instants import to_us
 from opportune.domain.timers import Timer
 from opportune.flows.ingest import ingest
 from opportune.playbook.load import Playbook, load_files
-from opportune.playbook.schema import ConsentPolicy
+from opportune.playbook.reach import ConsentPolicy
 from opportune.ports import Ledger
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
