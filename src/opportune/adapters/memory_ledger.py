@@ -11,6 +11,7 @@ from opportune.adapters.memory_people import MemoryConsents, MemoryCustomers, Me
 from opportune.adapters.memory_sends import MemoryOutcomes, MemorySends
 from opportune.adapters.memory_timers import MemoryTimers
 from opportune.adapters.memory_work import MemoryWork, Tables
+from opportune.adapters.memory_worth import MemoryBudgets, MemoryRecords
 from opportune.ports import UnitOfWork
 
 
@@ -63,6 +64,8 @@ class MemoryUnit:
         self.outbox = MemoryOutbox(work)
         self.idempotency = MemoryIdempotency(work)
         self.cursors = MemoryCursors(work)
+        self.budgets = MemoryBudgets(work)
+        self.records = MemoryRecords(work)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on."""

@@ -9,6 +9,7 @@ from opportune.adapters.sql_people import SqlConsents, SqlCustomers, SqlIdentiti
 from opportune.adapters.sql_sends import SqlOutcomes, SqlSends
 from opportune.adapters.sql_timers import SqlTimers
 from opportune.adapters.sql_work import SqlWork
+from opportune.adapters.sql_worth import SqlBudgets, SqlRecords
 
 
 class SqlUnit:
@@ -91,6 +92,16 @@ class SqlUnit:
     def cursors(self) -> SqlCursors:
         """Small named facts and leases."""
         return SqlCursors(self._work)
+
+    @property
+    def budgets(self) -> SqlBudgets:
+        """What is spent of each budget, and its price."""
+        return SqlBudgets(self._work)
+
+    @property
+    def records(self) -> SqlRecords:
+        """What each campaign's own log says."""
+        return SqlRecords(self._work)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on."""

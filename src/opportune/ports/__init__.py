@@ -42,9 +42,11 @@ from opportune.ports.stores import (
     TraceRecord,
     VariationRun,
 )
+from opportune.ports.worth import Budgets, Records
 
 __all__ = [
     "Archive",
+    "Budgets",
     "Clock",
     "Consents",
     "Courier",
@@ -71,6 +73,7 @@ __all__ = [
     "Outcomes",
     "Playbooks",
     "Point",
+    "Records",
     "RunLog",
     "Sends",
     "SpanRecord",

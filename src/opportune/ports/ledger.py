@@ -12,6 +12,7 @@ from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import Timer, TimerFate
+from opportune.ports.worth import Budgets, Records
 
 
 class Customers(Protocol):
@@ -312,6 +313,10 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> Idempotency: ...
     @property
     def cursors(self) -> Cursors: ...
+    @property
+    def budgets(self) -> Budgets: ...
+    @property
+    def records(self) -> Records: ...
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on to the caller."""
