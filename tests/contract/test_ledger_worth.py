@@ -46,15 +46,17 @@ def test_all_is_taken_or_nothing(ledger: Ledger) -> None:
 
 
 def test_what_is_given_back_can_be_spent_again(ledger: Ledger) -> None:
-    """Never below nothing spent; a late confirmation is spent whatever the limit."""
+    """Never below nothing spent; a late confirmation is spent whatever the limit; moving from a day to another is one
+    step."""
     with ledger.begin() as work:
         assert work.budgets.take([use("sms", 3)], LIMITS)
         work.budgets.add([use("sms", -2)])
         assert work.budgets.take([use("sms", 2)], LIMITS)
         work.budgets.add([use("sms", 1), use("email", -5)])
         assert work.budgets.spent(LIMITS, T0) == {("sms", T0): 4}
-        with pytest.raises(ValueError, match="add"):
-            work.budgets.take([use("sms", -1)], LIMITS)
+        assert not work.budgets.take([use("sms", -1), use("email", 11, day=1)], LIMITS)
+        assert work.budgets.take([use("sms", -3), use("sms", 3, day=1), use("email", -9)], LIMITS)
+        assert work.budgets.spent(LIMITS, T0) == {("sms", T0): 1, ("sms", T0 + DAY): 3}
 
 
 def test_the_newest_price_of_a_budget_is_kept(ledger: Ledger) -> None:
@@ -123,7 +125,7 @@ print(granted)
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.service)])
 def test_eight_processes_never_overspend(database: str, request: pytest.FixtureRequest) -> None:
-    """480 times one to three of three budgets at once, some given back: nobody fails, no limit is passed, sums agree."""
+    """480 times one to three of three budgets, some given back: nobody fails, no limit is passed, sums agree."""
     url = request.getfixturevalue("sqlite_url" if database == "sqlite" else "empty_postgres")
     run = [sys.executable, "-c", _SPEND, url]
     source = Path(__file__).parents[2] / "src"

@@ -21,15 +21,13 @@ class MemoryBudgets:
 
     def take(self, uses: Sequence[BudgetUse], limits: Mapping[str, int]) -> bool:
         """All or none, within the limits."""
-        if any(use.amount < 0 for use in uses):
-            raise ValueError("to give back to a budget use add()")
         wanted: dict[tuple[str, datetime], int] = {}
         for use in uses:
             wanted[use.budget, use.starts_at] = wanted.get((use.budget, use.starts_at), 0) + use.amount
         rows = self._work.change("budget_periods")
-        if any(rows.get(place, 0) + n > limits[place[0]] for place, n in wanted.items() if n):
+        if any(rows.get(place, 0) + n > limits[place[0]] for place, n in wanted.items() if n > 0):
             return False
-        rows.update({place: rows.get(place, 0) + n for place, n in wanted.items()})
+        rows.update({place: max(0, rows.get(place, 0) + n) for place, n in wanted.items()})
         return True
 
     def add(self, uses: Sequence[BudgetUse]) -> None:

@@ -18,8 +18,7 @@ _SPENT = select(_periods.budget, _periods.starts_at, _periods.spent).where(
 )
 # One statement decides and locks: a row changed by another transaction is looked at again before it is updated.
 _TAKE = text(
-    "UPDATE budget_periods SET spent = spent + :n WHERE budget = :budget AND starts_at = :start"
-    " AND spent + :n <= :most"
+    "UPDATE budget_periods SET spent = spent + :n WHERE budget = :budget AND starts_at = :start AND spent + :n <= :most"
 )
 _PERIOD = ("budget", "starts_at", "spent")
 _ADD = text(
@@ -53,15 +52,16 @@ class SqlBudgets:
 
     def take(self, uses: Sequence[BudgetUse], limits: Mapping[str, int]) -> bool:
         """All or none, within the limits."""
-        if any(use.amount < 0 for use in uses):
-            raise ValueError("to give back to a budget use add()")
         wanted = {place: n for place, n in _summed(uses).items() if n}
         if not wanted:
             return True
         try:
             with self._work.savepoint():
                 for (budget, start), n in sorted(wanted.items()):
-                    self._take(budget, start, n, limits[budget])
+                    if n > 0:
+                        self._take(budget, start, n, limits[budget])
+                    else:
+                        self._add(budget, start, n)
         except _NoRoom:
             return False
         return True
@@ -77,9 +77,12 @@ class SqlBudgets:
     def add(self, uses: Sequence[BudgetUse]) -> None:
         """Whatever the limit."""
         for (budget, start), n in sorted(_summed(uses).items()):
-            if n and not self._work.run(_ADD, budget=budget, start=start, n=n):
-                self._work.insert(tables.budget_periods, _PERIOD, [(budget, start, 0)], "ON CONFLICT DO NOTHING")
-                self._work.run(_ADD, budget=budget, start=start, n=n)
+            self._add(budget, start, n)
+
+    def _add(self, budget: str, start: int, n: int) -> None:
+        if n and not self._work.run(_ADD, budget=budget, start=start, n=n):
+            self._work.insert(tables.budget_periods, _PERIOD, [(budget, start, 0)], "ON CONFLICT DO NOTHING")
+            self._work.run(_ADD, budget=budget, start=start, n=n)
 
     def prices(self, budgets: Collection[str]) -> dict[str, BudgetPrice]:
         """The newest price of each."""

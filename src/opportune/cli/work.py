@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opportune.flows.work import Worker
     from opportune.wiring import Installation
 
-_SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features")
+_SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features", "price", "tally")
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
 LANES = (("beat", "fire", "deliver"), ("project", "name models"), _SLOW)
 
@@ -25,7 +25,7 @@ LANES = (("beat", "fire", "deliver"), ("project", "name models"), _SLOW)
 @click.option("--once", is_flag=True, help="Do all that is waiting, then stop.")
 @click.option("--beside", type=int, default=None, hidden=True, help="Process id of the server that started us.")
 def command(once: bool, beside: int | None) -> None:
-    """Fire timers, deliver messages, project features, publish to archive and MLflow, fetch champions."""
+    """Fire timers, deliver messages, project features, publish to archive and MLflow, price budgets, fetch champions."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from opportune.wiring import Installation
 
@@ -63,10 +63,12 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.fetch import fetch_champions
     from opportune.flows.fire import fire
     from opportune.flows.forget import forget_answers
+    from opportune.flows.price import price
     from opportune.flows.project import project
     from opportune.flows.publish import archive_events, compact_archive
     from opportune.flows.replay import TurnTaken, anything_due, turn
     from opportune.flows.serve_models import serve_models
+    from opportune.flows.tally import tally
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -134,6 +136,8 @@ def worker_of(installation: "Installation") -> "Worker":
             "fetch": Duty(fetched, every_s=5.0),
             "beat": Duty(lambda: beat(i.ledger, WallClock(), i.owner), every_s=15.0),
             "name models": Duty(lambda: serve_models(MODEL_NAMES, i.shelf, i.feast, named), every_s=5.0),
+            "price": Duty(lambda: price(i.ledger, i.playbook, i.clock, i.owner), every_s=300.0),
+            "tally": Duty(lambda: tally(i.ledger, i.playbook, i.clock, i.owner), every_s=300.0),
             "compact": Duty(compacted, every_s=3600.0),
             "check features": Duty(checked, every_s=3600.0, next_at=time.monotonic() + 600.0),
         }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from opportune.decision.budgets import BudgetRule, compile_budget
 from opportune.decision.candidate import Asked, Option
 from opportune.decision.caps import CapRule, compile_cap
 from opportune.decision.zones import QuietRule, compile_quiet
@@ -23,6 +24,7 @@ class Rules:
     on_request: tuple[Option, ...]
     caps: tuple[CapRule, ...]
     quiet: QuietRule | None
+    budgets: tuple[BudgetRule, ...]
 
     def options(self, ask: Ask) -> tuple[Option, ...]:
         """What could be said: to a firing or a named trigger its own campaigns, else all of kind request."""
@@ -50,22 +52,25 @@ def compile_rules(playbook: Playbook) -> Rules:
     spec = playbook.spec
     caps = tuple(compile_cap(name, cap) for name, cap in spec.caps.items())
     quiet = compile_quiet(spec.quiet_hours) if spec.quiet_hours else None
+    budgets = tuple(compile_budget(name, budget) for name, budget in spec.budgets.items())
     options: list[Option] = []
     for name, campaign in spec.campaigns.items():
         for channel in campaign.channels:
-            options.append(_option(len(options), name, campaign, channel, playbook, caps, quiet))
+            options.append(_option(len(options), name, campaign, channel, playbook, caps, quiet, budgets))
     return Rules(
         by_trigger={t: tuple(o for o in options if o.trigger == t) for t in spec.triggers},
         on_request=tuple(o for o in options if o.trigger_spec.kind == "request"),
         caps=caps,
         quiet=quiet,
+        budgets=budgets,
     )
 
 
 def explores(case: Case, playbook: Playbook) -> bool:
     """Exploration, of actions or of hours, is on and the customer is not a test customer."""
     exploration = playbook.spec.exploration
-    return (exploration.rate > 0 or exploration.hours > 0) and not case.customer.is_test
+    is_on = exploration.rate > 0 or exploration.floor > 0 or exploration.hours > 0
+    return is_on and not case.customer.is_test
 
 
 def ranks(case: Case, playbook: Playbook) -> range:
@@ -82,6 +87,7 @@ def _option(
     playbook: Playbook,
     caps: tuple[CapRule, ...],
     quiet: QuietRule | None,
+    budgets: tuple[BudgetRule, ...],
 ) -> Option:
     spec = playbook.spec
     purpose = spec.topics[campaign.topic].purpose
@@ -110,8 +116,21 @@ def _option(
         variants=tuple(campaign.variants),
         weights=tuple(v.weight for v in campaign.variants.values()),
         contents=_contents(campaign, channel),
+        cost_minor=campaign.cost_minor + (spec.channels[channel].cost_minor if channel in spec.channels else 0),
+        terms=spec.channels.get(channel),
+        reference=spec.channels.get(campaign.channels[0]),
+        levers=tuple(it for it in spec.levers.values() if it.means(name, channel, campaign.topic, campaign.tags)),
+        uses=(),
     )
+    if not is_transactional:
+        option = replace(option, uses=_uses(option, budgets))
     return replace(option, caps=tuple(rule for rule in caps if rule.includes(option))) if obeys_caps else option
+
+
+def _uses(option: Option, budgets: tuple[BudgetRule, ...]) -> tuple[tuple[BudgetRule, int], ...]:
+    """What one message takes of each budget: itself, or what it costs."""
+    mine = [b for b in budgets if b.spec.means(option.campaign, option.channel, option.topic, option.tags)]
+    return tuple((b, option.cost_minor if b.is_money else 1) for b in mine if not b.is_money or option.cost_minor > 0)
 
 
 def _conditions(name: str, campaign: Campaign, playbook: Playbook) -> tuple[Asked, ...]:

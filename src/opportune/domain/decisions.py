@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from opportune.domain.budgets import BudgetStanding
 from opportune.domain.customers import Consent, Customer
+from opportune.domain.evidence import CampaignRecord
 from opportune.domain.messages import Deliver, Send
 
 #: A finished feature value: null has the meaning its catalogue entry states.
@@ -19,6 +21,8 @@ class Stage(StrEnum):
     NOMINATE = "nominate"
     QUALIFY = "qualify"
     PLACE = "place"
+    AFFORD = "afford"
+    HOLD = "hold"
     CHOOSE = "choose"
     RENDER = "render"
     WITHHOLD = "withhold"
@@ -42,6 +46,8 @@ class Reason(StrEnum):
     SPACING = "spacing"  # at_least_apart of a cap rule
     EXPIRED = "expired"  # no time left before it expires
     CANCELLED = "cancelled"  # what the trigger waited against has happened
+    BUDGET = "budget"  # a budget has no room for it, or its room is worth more elsewhere
+    HELD_FOR_BETTER = "held_for_better"  # it would take the place of a better message that is due soon
     BELOW_NOTHING = "below_nothing"  # worth less than sending nothing
     OUTRANKED = "outranked"  # something better took the last rank
     NOT_DRAWN = "not_drawn"  # exploration drew another action
@@ -139,6 +145,11 @@ class Case:
     scores: Mapping[str, Score]
     consents: tuple[Consent, ...]
     sends: tuple[Send, ...]
+    #: budgets as they stand, with their prices now; the records of campaigns that are corrected by them.
+    budgets: tuple[BudgetStanding, ...] = ()
+    records: tuple[CampaignRecord, ...] = ()
+    #: other triggers of this customer that are due soon, where the playbook holds messages for better ones.
+    coming: "tuple[Firing, ...]" = ()
     #: pseudonymous unit for experiments and MLflow; never the customer id.
     unit: str
     assignments: Mapping[str, str] = field(default_factory=dict)

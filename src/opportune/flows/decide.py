@@ -16,6 +16,7 @@ from opportune.domain.messages import Deliver, Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
+from opportune.flows.around import Around, Surroundings
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
@@ -76,11 +77,13 @@ def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
         with desk.ledger.begin(ids) as uow:
             whose = canonical_ids(ids, uow)
             mine = {i: a for i, a in open_asks.items() if whose[a.customer_id] == a.customer_id}
-            if mine:
+            while mine:
                 room = _Room(desk, uow, now, list(mine.values()), readings, degraded)
                 for i, ask in mine.items():
                     answers[i] = room.decide(ask)
-                room.write()
+                if room.around.take():  # else others spent a budget meanwhile: decide again on what is left
+                    room.write()
+                    break
         # Asked under a merged or anonymous id: once more, holding the lock of who it really is.
         open_asks = {i: replace(a, customer_id=whose[a.customer_id]) for i, a in open_asks.items() if i not in mine}
     return [a for a in answers if a is not None]
@@ -171,6 +174,8 @@ class _Room:
         tell_hours({c: self.readings[c] for c in ids}, self.customers, self.now, desk, self._explained)
         self.consents = uow.consents.of(ids)
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
+        self.around = Around(ids, self.now, desk.playbook, uow)
+        self.booked: list[Send] = []
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
 
@@ -209,12 +214,15 @@ class _Room:
             self.consents.get(ask.customer_id, ()),
             self.sends.get(ask.customer_id, ()),
             self.desk,
+            around=self.around.of(ask, self.at[ask.customer_id]),
             degraded=self.degraded,
         )
         decision = choose(case, self.desk.playbook)
         if not ask.dry_run:
             self.decided.append((ask, case, decision))
             booked = [record.send_of(decision, message, ask, case.assignments) for message in decision.messages]
+            booked = self.around.book(booked, case.assignments)
+            self.booked += booked
             self.sends.setdefault(ask.customer_id, []).extend(booked)
             if ask.firing is not None:
                 self.fired.append((timer_of(ask), fate_of(decision, ask)))
@@ -226,12 +234,11 @@ class _Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
-        sends = [record.send_of(d, m, ask, c.assignments) for ask, c, d in self.decided for m in d.messages]
-        if sends:
-            uow.sends.reserve(sends)
+        if self.booked:
+            uow.sends.reserve(self.booked)
         deliveries = [
             OutboxItem(topic="deliver", key=s.message_id, available_at=s.send_at)
-            for s in sends
+            for s in self.booked
             if s.deliver is Deliver.SERVICE and not s.is_virtual
         ]
         if deliveries:
@@ -270,6 +277,7 @@ def case_of(
     sends: Sequence[Send],
     desk: Desk,
     *,
+    around: Surroundings = Surroundings(),
     degraded: bool,
 ) -> Case:
     """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores."""
@@ -290,6 +298,9 @@ def case_of(
         scores=reading.scores if Standing(consents).may_profile(desk.playbook.spec.consent) else {},
         consents=tuple(consents),
         sends=tuple(sends),
+        budgets=around.budgets,
+        records=around.records,
+        coming=around.coming,
         unit=unit,
         assignments=assign(unit, now, customer.is_test, env, desk.playbook),
     )

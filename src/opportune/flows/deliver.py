@@ -12,6 +12,7 @@ from opportune.domain.decisions import Reason
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.desk import horizon_start
 from opportune.flows.sent import append_own, commit_sent, own_event
+from opportune.flows.spend import give_back, rebook
 from opportune.playbook.load import Playbook
 from opportune.playbook.vary import overridden
 from opportune.ports import Clock, Courier, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
@@ -93,6 +94,7 @@ def ask_again(
     go: list[Send] = []
     released: dict[str, Reason] = {}
     moved: dict[str, datetime] = {}
+    waiting: list[tuple[Send, datetime]] = []
     for message_id in message_ids:
         send = sends.get(message_id)
         if send is None or send.state is not SendState.RESERVED:
@@ -106,12 +108,19 @@ def ask_again(
             released[message_id] = verdict
             logs[send.customer_id] = others
         elif verdict > now:
-            uow.sends.replace(message_id, verdict, now)
-            moved[message_id] = verdict
+            waiting.append((send, verdict))
             logs[send.customer_id] = [*others, replace(send, send_at=verdict)]
         else:
             go.append(send)
             logs[send.customer_id] = [*others, replace(send, send_at=now)]
+    refused = rebook([sends[it] for it in released], waiting, playbook, uow)  # budgets, once all verdicts are known
+    for send, verdict in waiting:
+        if send.message_id in refused:
+            uow.sends.move(send.message_id, SendState.RELEASED, now, Reason.BUDGET)
+            released[send.message_id] = Reason.BUDGET
+        else:
+            uow.sends.replace(send.message_id, verdict, now)
+            moved[send.message_id] = verdict
     return go, released, moved
 
 
@@ -144,6 +153,7 @@ def report_status(
         elif status == "not_sent":
             if send.state is SendState.RESERVED:
                 uow.sends.move(message_id, SendState.RELEASED, when, Reason.CALLER_DECLINED)
+                give_back([send], uow)
         else:
             record_outcome(send, OutcomeKind(status), when, now, reason, uow)
         uow.outbox.put([OutboxItem(topic="project", key=send.customer_id, available_at=now)])

@@ -19,6 +19,7 @@ from opportune.features import state as feature_state
 from opportune.flows import arm
 from opportune.flows.hear import consents_of, is_heard, message_named, outcomes_of
 from opportune.flows.merge import Merged, belonging, merge
+from opportune.flows.spend import give_back
 from opportune.flows.states import unpack_readable
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
@@ -263,12 +264,13 @@ def _release(stopping: Mapping[str, arm.Touched], uow: UnitOfWork, playbook: Pla
             booked[customer_id] = mine
     if not booked:
         return 0
-    n_released = 0
+    released: list[Send] = []
     histories = uow.events.of(booked)
     for customer_id, sends in booked.items():
         for send in sends:
             stopped_at = stopping[customer_id].stopped_at(send.trigger, send.trigger_key or "")
             if stopped_at > arm.NEVER and stopped_at >= arm.started_at(send, histories.get(customer_id, ()), playbook):
                 uow.sends.move(send.message_id, SendState.RELEASED, now, Reason.CANCELLED)
-                n_released += 1
-    return n_released
+                released.append(send)
+    give_back(released, uow)
+    return len(released)

@@ -12,6 +12,7 @@ from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
 from opportune.playbook.templates import check_template, without_fallback
 from opportune.playbook.trigger_references import errors_in_trigger, fault_of_text, not_a_property, ons_of, unknown
 from opportune.playbook.values import Channel
+from opportune.playbook.worth_references import errors_in_worth, fault_of_feature, warnings_in_worth
 
 CHANNELS: tuple[str, ...] = get_args(Channel)
 _PROPERTY = re.compile(r"^properties(\.\w+)+$")
@@ -22,7 +23,9 @@ Found = tuple[Path, str]
 #: section -> blocks by name, faulty ones included
 Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
-NAMED = ("goals", "topics", "caps", "audiences", "occasions", "triggers", "campaigns", "experiments")
+NAMED = (
+    "goals", "topics", "caps", "audiences", "occasions", "triggers", "campaigns", "levers", "budgets", "experiments",
+)  # fmt: skip
 #: Who may take part in an experiment: nothing that depends on the request, or on the models under test.
 TAKES_PART_ROOTS = ("features", "traits")
 #: What an audience may read: nothing that depends on the request.
@@ -46,6 +49,9 @@ def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ..
     for name, experiment in spec.experiments.items():
         if experiment.when is not None:
             yield ("experiments", name, "when"), experiment.when, TAKES_PART_ROOTS
+    for name, lever in spec.levers.items():
+        if lever.when is not None:
+            yield ("levers", name, "when"), lever.when, ROOTS
     for name, audience in spec.audiences.items():
         yield ("audiences", name), audience, AUDIENCE_ROOTS
 
@@ -63,7 +69,10 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
     """Conditions, properties, templates that cannot work, in faulty blocks too. `names` null: not looked up."""
     for path, text in _texts_below(raw.get("audiences"), ("audiences",)):
         yield from _condition_faults(path, text, names, AUDIENCE_ROOTS)
-    for section in ("goals", "triggers", "campaigns", "experiments"):
+    for path, text in _texts_below(raw.get("channels"), ("channels",)):
+        if fault := fault_of_feature(path, text, names):
+            yield path, fault
+    for section in ("goals", "triggers", "campaigns", "levers", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
             if section == "experiments" and len(path) > 3:
                 continue  # overrides are judged where they are applied (overrides.py)
@@ -117,6 +126,7 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
     tags = {tag for campaign in spec.campaigns.values() for tag in campaign.tags}
     for name, cap in spec.caps.items():
         yield from _cap_errors(name, cap, declared, tags)
+    yield from errors_in_worth(spec, declared, tags)
     for channel in spec.consent.default:
         if channel not in (*CHANNELS, "*"):
             advice = (
@@ -134,6 +144,7 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
 
 def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
     """What works but is probably not meant."""
+    yield from warnings_in_worth(spec)
     used = {campaign.trigger for campaign in spec.campaigns.values()}
     for name in spec.triggers:
         if name not in used:

@@ -16,10 +16,11 @@ class Budgets(Protocol):
         ...
 
     def take(self, uses: Sequence[BudgetUse], limits: Mapping[str, int]) -> bool:
-        """Spend all of these, or none: false when a period of one would hold more than the budget's limit.
+        """Spend all of these, or none: false when a period of one would hold more than the budget's limit. An amount
+        below 0 gives back, as in `add`.
 
-        What was taken is locked until the transaction ends; after false nothing is. Raises KeyError for a budget
-        without a limit, ValueError for an amount below 0.
+        What was changed is locked until the transaction ends; after false nothing is. Raises KeyError when something
+        is spent of a budget without a limit.
         """
         ...
 

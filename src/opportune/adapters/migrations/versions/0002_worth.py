@@ -17,7 +17,8 @@ CREATE TABLE budget_periods (
     CONSTRAINT pk_budget_periods PRIMARY KEY (budget, starts_at)) {HOT};
 
 CREATE TABLE budget_prices (
-    budget {TEXT} NOT NULL PRIMARY KEY, price_minor {FLOAT} NOT NULL, shares {TEXT} NOT NULL, solved_at BIGINT NOT NULL);
+    budget {TEXT} NOT NULL PRIMARY KEY, price_minor {FLOAT} NOT NULL, shares {TEXT} NOT NULL,
+    solved_at BIGINT NOT NULL);
 
 CREATE TABLE campaign_records (
     campaign {TEXT} NOT NULL PRIMARY KEY, n_sent BIGINT NOT NULL, n_reached BIGINT NOT NULL, n_held BIGINT NOT NULL,
