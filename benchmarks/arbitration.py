@@ -1,8 +1,8 @@
 """`python -m benchmarks.arbitration`: what ranking under budgets earns, beside the best that could have been earned.
 
 A generated case: 6,000 customers, 8 messages on 3 channels, a budget per channel and day. Every customer asks once a
-day, at an hour of the shop's own rhythm; how much each message is worth differs by customer and by day; at most three
-messages in seven days, which bind for those who heard some before. Day 0 is yesterday: its decisions are solved for prices, and what it sent counts against caps.
+day, at an hour of the shop's own rhythm; how much each message is worth differs by customer and by day; at most two
+messages a day, and so many a week. Day 0 is yesterday: its decisions are solved for prices, and what it sent counts.
 Days 1 and 2 are decided in the order of arrival by the real pipeline, the prices solved again between them. The best
 is a linear programme that knows both days in advance (HiGHS).
 """
@@ -72,7 +72,8 @@ def playbook_of(n_customers: int, week: Week, has_values: bool = True) -> Playbo
     )
     text = (
         f"topics: {{offers: {{}}}}\nconsent: {{default: {{'*': in}}}}\ntriggers: {{ask: {{kind: request}}}}\n"
-        f"max_messages: {A_DAY}\ncaps:\n  a_day: {{counts: {{purpose: marketing}}, at_most: {A_DAY}, in: calendar day}}\n"
+        f"max_messages: {A_DAY}\ncaps:\n"
+        f"  a_day: {{counts: {{purpose: marketing}}, at_most: {A_DAY}, in: calendar day}}\n"
         f"  a_week: {{counts: {{purpose: marketing}}, at_most: {week.at_most}, in: 7d}}\n"
         f"channels: {{sms: {{cost_minor: 4}}}}\ngoals:\n{goals}campaigns:\n{campaigns}budgets:\n{budgets}"
     )

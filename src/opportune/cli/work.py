@@ -25,7 +25,7 @@ LANES = (("beat", "fire", "deliver"), ("project", "name models"), _SLOW)
 @click.option("--once", is_flag=True, help="Do all that is waiting, then stop.")
 @click.option("--beside", type=int, default=None, hidden=True, help="Process id of the server that started us.")
 def command(once: bool, beside: int | None) -> None:
-    """Fire timers, deliver messages, project features, publish to archive and MLflow, price budgets, fetch champions."""
+    """Fire timers, deliver messages, project features, publish to archive and MLflow, fetch champions."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from opportune.wiring import Installation
 

@@ -26,20 +26,19 @@ def appraise(candidates: Sequence[Candidate], case: Case, playbook: Playbook, ch
         if worth is None:
             kept.append(candidate.valued((None,) * len(candidate.slots)))
             continue
-        nets = [scales.net_minor(worth, slot) for slot in candidate.slots]
+        nets = scales.nets_minor(worth, candidate.slots)
         values = nets
         if option.uses:
             values = [
                 round(net - scales.price_minor(option, slot)) for net, slot in zip(nets, candidate.slots, strict=True)
             ]
-        if not option.is_transactional:
+        if not option.is_transactional and min(values) <= 0:
             gains = [i for i, value in enumerate(values) if value > 0]
             if not gains:
                 removed.append(_below(candidate, max(nets), max(values)))
                 continue
-            if len(gains) < len(values):
-                candidate = candidate.placed(tuple([candidate.slots[i] for i in gains]), candidate.expires_us)
-                values = [values[i] for i in gains]
+            candidate = candidate.placed(tuple([candidate.slots[i] for i in gains]), candidate.expires_us)
+            values = [values[i] for i in gains]
         kept.append(candidate.valued(tuple(values)))
     if len(kept) > 1:
         kept.sort(key=_standing)

@@ -17,7 +17,8 @@ def hold(
     """Candidates with the slots that leave room for what is foreseen and worth more; without any it is held.
 
     A slot takes a better message's place when caps let that message go before its expiry without this one, and not
-    any more with it. Only candidates with a value are compared, never transactional ones.
+    any more with it. Without a value a candidate ranks below whatever has one, so it is worth less here, too.
+    Transactional messages and those that do not count toward caps are never held.
     Removes HELD_FOR_BETTER.
     """
     if not foreseen:
@@ -27,7 +28,7 @@ def hold(
     removed: list[Removal] = []
     for candidate in candidates:
         option = candidate.option
-        if option.is_transactional or not option.counts or candidate.values[0] is None:
+        if option.is_transactional or not option.counts:
             kept.append(candidate)
             continue
         free: list[int] = []
@@ -75,7 +76,7 @@ class _Ahead:
 
 
 def _held(candidate: Candidate, by: Foreseen) -> Removal:
-    best = max(v for v in candidate.values if v is not None)
+    best = max((v for v in candidate.values if v is not None), default=None)
     return Removal(
         campaign=candidate.option.campaign,
         channel=candidate.option.channel,

@@ -11,6 +11,7 @@ from opportune.domain.decisions import Ask, Case
 from opportune.playbook.load import Playbook
 from opportune.playbook.schema import Campaign, Content
 from opportune.playbook.values import Channel
+from opportune.playbook.worth import ChannelTerms
 
 #: The goal whose probability a model of another name gives.
 SCORE_OF_GOAL = {"order": "purchase"}
@@ -95,6 +96,7 @@ def _option(
     obeys_caps = campaign.obeys_caps and not is_transactional
     obeys_quiet = campaign.obeys_quiet_hours and not is_transactional and quiet is not None and quiet.binds(channel)
     goal = spec.goals.get(campaign.goal) if campaign.goal else None
+    terms: Mapping[str, ChannelTerms] = {str(name): it for name, it in spec.channels.items()}
     option = Option(
         index=index,
         campaign=name,
@@ -116,9 +118,9 @@ def _option(
         variants=tuple(campaign.variants),
         weights=tuple(v.weight for v in campaign.variants.values()),
         contents=_contents(campaign, channel),
-        cost_minor=campaign.cost_minor + (spec.channels[channel].cost_minor if channel in spec.channels else 0),
-        terms=spec.channels.get(channel),
-        reference=spec.channels.get(campaign.channels[0]),
+        cost_minor=campaign.cost_minor + (terms[channel].cost_minor if channel in terms else 0),
+        terms=terms.get(channel),
+        reference=terms.get(campaign.channels[0]),
         levers=tuple(it for it in spec.levers.values() if it.means(name, channel, campaign.topic, campaign.tags)),
         uses=(),
     )

@@ -82,6 +82,13 @@ class Scales:
         """What going at this slot is worth, budgets apart."""
         return worth.net_minor(slot.weight, self.n_sends_7d(worth, slot.at_us))
 
+    def nets_minor(self, worth: Worth, slots: Sequence[Slot]) -> list[int]:
+        """The same for several slots; nearly all decisions need no more than the first lines."""
+        if not worth.reach_minor and worth.levers == 1.0:
+            gain, cost = worth.p * worth.lift * worth.goal_minor * worth.engages, worth.cost_minor
+            return [round(gain * slot.weight) - cost for slot in slots]
+        return [self.net_minor(worth, slot) for slot in slots]
+
     def price_minor(self, option: Option, slot: Slot) -> float:
         """What the room that going at this slot takes from budgets is worth elsewhere."""
         if not option.uses:

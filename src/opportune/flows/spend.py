@@ -1,7 +1,7 @@
 """Budgets follow the messages: taken with the reservation, given back with the release, moved with the slot.
 
-What a message uses stands in its payload, so that it is given back to the letter when the playbook has changed since. It
-belongs to the period of the send's slot; a hand-off some minutes late, over midnight, leaves it there.
+What a message uses stands in its payload, so that it is given back to the letter when the playbook has changed since.
+It belongs to the period of the send's slot; a hand-off some minutes late, over midnight, leaves it there.
 """
 
 from collections.abc import Mapping, Sequence
