@@ -28,6 +28,7 @@ from opportune.domain.budgets import BudgetPrice
 from opportune.domain.customers import Customer
 from opportune.domain.decisions import Ask, Case, Score
 from opportune.domain.messages import Deliver, Send, SendState
+from opportune.flows.price import smoothed
 from opportune.playbook.load import Playbook, load_files
 
 DAY0 = datetime(2026, 3, 2, tzinfo=UTC)
@@ -176,7 +177,9 @@ class Market:
             {rule.name: float(rule.limit) for rule in rules_of(self.book).budgets},
         )
         self.prices = {
-            name: BudgetPrice(budget=name, price_minor=price, shares=solved.shares[name], solved_at=arrivals[-1].at)
+            name: BudgetPrice(
+                budget=name, price_minor=price, shares=smoothed(solved.shares[name]), solved_at=arrivals[-1].at
+            )
             for name, price in solved.prices.items()
         }
 
@@ -275,10 +278,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tight", action="store_true", help="a weekly cap that binds from day to day")
     options = parser.parse_args()
     began = time.perf_counter()
     print(f"{'':<22}{'earned':>12}{'of the best':>13}{'messages':>10}{'violations':>12}")
-    for it in compare(options.customers, options.seed):
+    for it in compare(options.customers, options.seed, TIGHT if options.tight else LOOSE):
         print(f"{it.policy:<22}{it.earned_minor:>12,.0f}{it.share:>13.4f}{it.n_messages:>10,}{it.n_violations:>12}")
     print(f"{options.customers:,} customers, {len(MESSAGES)} messages, {time.perf_counter() - began:.0f} s")
 

@@ -20,6 +20,8 @@ PRICE_CURSOR = "price"
 PAGE = 500
 #: Decisions that go into one solve at most; of more, a share is drawn by a hash of the decision id.
 MOST_OFFERS = 20_000
+#: From this part of a day on, its hours are taken for those of every day, and this share of the use for evenly spread.
+WHOLE, EVEN = 0.9, 0.1
 #: How many days a period has.
 _DAYS = {"day": 1.0, "week": 7.0, "month": 30.4375}
 
@@ -47,7 +49,12 @@ def price(ledger: Ledger, playbook: Playbook, clock: Clock, owner: str, most: in
         share = len(offers) / n_seen
         solved = solve(offers, {rule.name: rule.limit * days * share / _DAYS[rule.spec.per] for rule in rules})
         prices = [
-            BudgetPrice(budget=name, price_minor=solved.prices[name], shares=solved.shares[name], solved_at=now)
+            BudgetPrice(
+                budget=name,
+                price_minor=solved.prices[name],
+                shares=smoothed(solved.shares[name]) if days > WHOLE else (),
+                solved_at=now,
+            )
             for name in names
         ]
     with ledger.begin() as uow:
@@ -90,3 +97,8 @@ def next_day(rows: Sequence[StoredDecision], now: datetime, playbook: Playbook, 
         ask = case.ask if firing is None else replace(case.ask, firing=replace(firing, due_at=firing.due_at + EVERY))
         sends = tuple(heard.get(case.customer.customer_id, ()))
         yield replace(case, ask=ask, now=case.now + EVERY, sends=sends)
+
+
+def smoothed(shares: Sequence[float]) -> tuple[float, ...]:
+    """The plan of a day from what one day showed: an hour in which nothing came by chance is not planned empty."""
+    return tuple((1.0 - EVEN) * share + EVEN / 24 for share in shares)
