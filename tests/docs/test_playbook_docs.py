@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import schema, triggers
+from opportune.playbook import schema, triggers, worth
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import load_files
 from opportune.playbook.templates import _FILTERS
@@ -27,6 +27,11 @@ HEADING = {
     "Campaign": ("Campaigns", ""),
     "Variant": ("Campaigns", "variants.*."),
     "Content": ("Campaigns", "content.*."),
+    "Fatigue": ("Fatigue", ""),
+    "ChannelTerms": ("Channels", ""),
+    "Selects": ("Levers", ""),
+    "Lever": ("Levers", ""),
+    "Budget": ("Budgets", ""),
     "Exploration": ("Exploration", ""),
     "Experiment": ("Experiments", ""),
     "Variation": ("Experiments", "variations.*."),
@@ -35,7 +40,7 @@ HEADING = {
 }
 BLOCKS = {
     name: block
-    for module in (schema, triggers)
+    for module in (schema, triggers, worth)
     for name, block in vars(module).items()
     if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }
