@@ -12,7 +12,10 @@ from opportune.domain.instants import from_us
 
 
 def hold(
-    candidates: Sequence[Candidate], foreseen: Sequence[Foreseen], case: Case, chosen: Sequence[Choice] = ()
+    candidates: Sequence[Candidate],
+    foreseen: Sequence[Foreseen],
+    case: Case,
+    chosen: Sequence[Choice] = (),
 ) -> Sifted:
     """Candidates with the slots that leave room for what is foreseen and worth more; without any it is held.
 
