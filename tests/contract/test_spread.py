@@ -13,8 +13,8 @@ from opportune.domain.items import ItemUpdate
 from opportune.domain.timers import Timer, TimerFate
 from opportune.flows import spread as spreading
 from opportune.flows.ingest import ingest
+from opportune.flows.note import note_interest
 from opportune.flows.spread import spread, spread_all
-from opportune.flows.tally import note_interest
 from opportune.flows.update_items import NEWS, put_items
 from opportune.playbook.load import load_files
 from opportune.ports import Ledger

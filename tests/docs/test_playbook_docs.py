@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import journeys, reach, schema, sources, triggers
+from opportune.playbook import journeys, reach, schema, sources, triggers, worth
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import load_files
 from opportune.playbook.templates import _FILTERS
@@ -38,6 +38,11 @@ HEADING = {
     "Awaited": ("Journeys", "steps.*.wait_until."),
     "Way": ("Journeys", "steps.*.branch.*."),
     "Escalation": ("Journeys", "steps.*.escalate."),
+    "Fatigue": ("Fatigue", ""),
+    "ChannelTerms": ("Channels", ""),
+    "Selects": ("Levers", ""),
+    "Lever": ("Levers", ""),
+    "Budget": ("Budgets", ""),
     "Exploration": ("Exploration", ""),
     "Experiment": ("Experiments", ""),
     "Variation": ("Experiments", "variations.*."),
@@ -51,7 +56,7 @@ HEADING = {
 PARENTS = {"heartbeat", "min_rate"}
 BLOCKS = {
     name: block
-    for module in (schema, reach, sources, triggers, journeys)
+    for module in (schema, reach, sources, triggers, journeys, worth)
     for name, block in vars(module).items()
     if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }

@@ -15,6 +15,7 @@ from opportune.adapters.memory_suppressions import MemorySuppressions
 from opportune.adapters.memory_timers import MemoryTimers
 from opportune.adapters.memory_watches import MemoryWatches
 from opportune.adapters.memory_work import MemoryWork, Tables
+from opportune.adapters.memory_worth import MemoryBudgets, MemoryRecords
 from opportune.ports import UnitOfWork
 
 
@@ -73,6 +74,8 @@ class MemoryUnit:
         self.items = MemoryItems(work)
         self.interests = MemoryInterests(work)
         self.sources = MemorySources(work)
+        self.budgets = MemoryBudgets(work)
+        self.records = MemoryRecords(work)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on."""

@@ -13,6 +13,7 @@ from opportune.adapters.sql_suppressions import SqlSuppressions
 from opportune.adapters.sql_timers import SqlTimers
 from opportune.adapters.sql_watches import SqlWatches
 from opportune.adapters.sql_work import SqlWork
+from opportune.adapters.sql_worth import SqlBudgets, SqlRecords
 
 
 class SqlUnit:
@@ -125,6 +126,16 @@ class SqlUnit:
     def sources(self) -> SqlSources:
         """Signs of life of sources."""
         return SqlSources(self._work)
+
+    @property
+    def budgets(self) -> SqlBudgets:
+        """What is spent of each budget, and its price."""
+        return SqlBudgets(self._work)
+
+    @property
+    def records(self) -> SqlRecords:
+        """What each campaign's own log says."""
+        return SqlRecords(self._work)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on."""

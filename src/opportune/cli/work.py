@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opportune.flows.work import Worker
     from opportune.wiring import Installation
 
-_SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features")
+_SLOW = ("archive", "publish", "fetch", "forget", "compact", "check features", "price", "tally")
 #: What runs side by side: nobody's message waits for Feast's import, and nobody's event for a slow MLflow.
 LANES = (("beat", "signs", "spread", "fire", "deliver"), ("look", "interest"), ("project", "name models"), _SLOW)
 
@@ -63,13 +63,16 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.fire import fire
     from opportune.flows.forget import forget_answers
     from opportune.flows.health import forget_signs, note_signs
+    from opportune.flows.nightly import pass_night
+    from opportune.flows.note import note_interest
+    from opportune.flows.price import price
     from opportune.flows.project import project
     from opportune.flows.publish import archive_events, compact_archive
     from opportune.flows.replay import TurnTaken, anything_due, turn
     from opportune.flows.serve_models import serve_models
     from opportune.flows.spread import spread
     from opportune.flows.sweep import look_round
-    from opportune.flows.tally import note_interest
+    from opportune.flows.tally import tally
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -106,6 +109,14 @@ def worker_of(installation: "Installation") -> "Worker":
                 return 0
 
         return run
+
+    def priced() -> int:
+        if i.settings.clock == "replay":  # at midnights alone, with the records: see nightly.py
+            return pass_night(i.ledger, i.playbook, i.clock, i.owner)
+        return price(i.ledger, i.playbook, i.clock, i.owner)
+
+    def tallied() -> int:
+        return 0 if i.settings.clock == "replay" else tally(i.ledger, i.playbook, i.clock, i.owner)
 
     def forgot() -> int:
         forget_signs(i.ledger, i.clock)
@@ -148,6 +159,8 @@ def worker_of(installation: "Installation") -> "Worker":
             "fetch": Duty(fetched, every_s=5.0),
             "beat": Duty(lambda: beat(i.ledger, WallClock(), i.owner), every_s=15.0),
             "name models": Duty(lambda: serve_models(MODEL_NAMES, i.shelf, i.feast, named), every_s=5.0),
+            "price": Duty(in_turn(priced), every_s=300.0),
+            "tally": Duty(tallied, every_s=300.0),
             "compact": Duty(compacted, every_s=3600.0),
             "check features": Duty(checked, every_s=3600.0, next_at=time.monotonic() + 600.0),
         }

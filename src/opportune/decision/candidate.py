@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from opportune.decision.budgets import BudgetRule
 from opportune.decision.caps import CapRule
 from opportune.decision.quiet import Quiet
 from opportune.domain.decisions import RankDraw, Reason, Removal, Stage
 from opportune.playbook.schema import Campaign, Content
 from opportune.playbook.triggers import Trigger
+from opportune.playbook.worth import ChannelTerms, Lever
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ class Option:
     `index` is its place in the playbook, the last tie-break. `caps` are the rules that would count it, none
     when it does not obey caps; `quiet`: the quiet hours and send windows that bind it, null when none does.
     `goal_minor`: value of one success in minor units, null when undeclared; `score`: the score that stands for its
-    goal, null without one.
+    goal, null without one. `cost_minor`: of one message, its channel's included. `terms`: of its channel, `reference`:
+    of the campaign's first one; null where undeclared. `uses`: how much of which budgets one message takes, none when
+    it is transactional.
     """
 
     index: int
@@ -51,6 +55,11 @@ class Option:
     variants: tuple[str, ...]
     weights: tuple[float, ...]
     contents: Mapping[str | None, Content]
+    cost_minor: int
+    terms: ChannelTerms | None
+    reference: ChannelTerms | None
+    levers: tuple[Lever, ...]
+    uses: tuple[tuple[BudgetRule, int], ...]
 
 
 class Slot(NamedTuple):

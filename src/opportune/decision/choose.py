@@ -19,7 +19,8 @@ def choose(candidates: Sequence[Candidate], rank: int, case: Case, playbook: Pla
 
     `candidates` come best first. The best is taken at its best slot. With exploration (never for a test customer,
     never while a transactional message waits) one draw decides: with probability `rate` uniform over every feasible
-    (candidate, slot) and nothing, else the best candidate: with probability `hours` at any of its slots, else its best.
+    (candidate, slot) and nothing, else the best candidate: with probability `hours` at any of its slots, else its best;
+    and none of these actions is less likely than `floor` (than an even share, where there are too many for that).
     A campaign speaks once: its other channels are out; on the last rank, or when nothing is taken, everyone is. A loser
     that stood before what was drawn is NOT_DRAWN, the others are OUTRANKED.
     """
@@ -64,18 +65,23 @@ def _explore(
     candidates: Sequence[Candidate], rank: int, exploration: Exploration, case: Case
 ) -> tuple[_Action | None, float, RankDraw]:
     """One draw from `rate` x uniform(actions and nothing) + (1 - rate) x (`hours` x uniform(slots of the best) +
-    (1 - `hours`) x its best slot); the whole distribution is logged, actions that cannot be drawn left out."""
+    (1 - `hours`) x its best slot), lifted to `floor`; the whole distribution is logged, actions that cannot be drawn
+    left out."""
     rate, first = exploration.rate, candidates[0]
     best = _best(first)
-    everyone = candidates if rate > 0 else candidates[:1]
+    tries_all = rate > 0 or exploration.floor > 0
+    everyone = candidates if tries_all else candidates[:1]
     actions: list[_Action | None] = [
         (c, slot, value) for c in everyone for slot, value in zip(c.slots, c.values, strict=True)
     ]
-    if rate > 0:
+    if tries_all:
         actions.append(None)
     elsewhere = (1.0 - rate) * exploration.hours / len(first.slots)
     weights = [rate / len(actions) + (elsewhere if a is not None and a[0] is first else 0.0) for a in actions]
     weights[actions.index(best)] += (1.0 - rate) * (1.0 - exploration.hours)
+    if exploration.floor > 0:
+        floor = min(exploration.floor, 1.0 / len(actions))
+        weights = [floor + (1.0 - floor * len(actions)) * weight for weight in weights]
     drawable = [i for i, weight in enumerate(weights) if weight > 0]
     actions, weights = [actions[i] for i in drawable], [weights[i] for i in drawable]
     keys = [_key(action) for action in actions]

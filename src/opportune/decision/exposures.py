@@ -7,7 +7,7 @@ value is read, never what the value was. Otherwise the arms would not be compara
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from opportune.decision.candidate import Candidate, Choice
+from opportune.decision.candidate import Candidate, Choice, Option
 from opportune.domain.decisions import Case, Removal
 from opportune.domain.experiments import GLOBAL_HOLDOUT, campaign_of
 from opportune.playbook.load import Playbook
@@ -62,6 +62,8 @@ def _is_read(path: tuple[str, ...], steps: Sequence[Stepped], case: Case, playbo
                 return any(c.option.obeys_caps for c in placed)
             return any(rule.name == path[1] for c in placed for rule in c.option.caps)
         return any(c.option.spec.obeys_quiet_hours and not c.option.is_transactional for c in placed)
+    if section in ("levers", "channels", "fatigue", "hold_for_better"):
+        return any(_weighs(path, c.option, playbook) for c in _after("afford", steps))
     drawn = next((s.kept for s in steps if s.stage == "render"), [])
     if section == "exploration":  # never drawn while a transactional message waits, nor without a candidate
         return bool(drawn) and not drawn[0].option.is_transactional
@@ -70,3 +72,16 @@ def _is_read(path: tuple[str, ...], steps: Sequence[Stepped], case: Case, playbo
 
 def _after(stage: str, steps: Sequence[Stepped]) -> list[Candidate]:
     return next((s.kept for s in steps if s.stage == stage), [])
+
+
+def _weighs(path: tuple[str, ...], option: Option, playbook: Playbook) -> bool:
+    """Whether the value of an option depends on the block at `path`, whatever it says."""
+    if option.is_transactional or option.goal_minor is None:
+        return False
+    if path[0] == "levers":
+        lever = playbook.spec.levers.get(path[1])
+        return lever is not None and (
+            path[2] in ("campaign", "channel", "topic", "tag")  # whom it means is what varies: everyone asks
+            or lever.means(option.campaign, option.channel, option.topic, option.tags)
+        )
+    return path[0] != "channels" or path[1] in option.spec.channels

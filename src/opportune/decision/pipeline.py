@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+from opportune.decision.afford import afford
 from opportune.decision.appraise import appraise
 from opportune.decision.candidate import Choice
 from opportune.decision.choose import choose
 from opportune.decision.consent import Standing
+from opportune.decision.foresee import foresee
+from opportune.decision.hold import hold
 from opportune.decision.hours import hour_weights
 from opportune.decision.nominate import nominate
 from opportune.decision.place import place
@@ -31,11 +34,14 @@ def decide(case: Case, playbook: Playbook, trace: Trace | None = None) -> Decisi
     keep = trace.keep
     chosen: list[Choice] = []
     hours = hour_weights(case, playbook)  # from the send-time score, if anything tells the hours apart
+    better = foresee(case, playbook)  # of triggers that are due soon, where the playbook holds messages for them
     candidates = keep("nominate", nominate(case, playbook))
     candidates = keep("qualify", qualify(candidates, case, playbook))  # dates, conditions, cool-down, consent
     for rank in ranks(case, playbook):
         candidates = keep("place", place(candidates, case, playbook, chosen, hours), rank)  # quiet hours, expiry, caps
-        candidates = keep("appraise", appraise(candidates, case, playbook), rank)  # minor units of currency; best first
+        candidates = keep("afford", afford(candidates, case, chosen), rank)  # slots at which budgets have room
+        candidates = keep("appraise", appraise(candidates, case, playbook, chosen), rank)  # minor units; best first
+        candidates = keep("hold", hold(candidates, better, case, chosen), rank)  # a better one's place is left free
         candidates = keep("render", render(candidates, case, playbook), rank)  # a failing body is out, the next is up
         choice, left = choose(candidates, rank, case, playbook)  # one draw over feasible (candidate, slot) and nothing
         candidates = keep("choose", left, rank)

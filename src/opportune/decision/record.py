@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from opportune.decision.hours import SEND_TIME
+from opportune.domain.budgets import BudgetStanding
 from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import (
     Ask,
@@ -27,6 +28,7 @@ from opportune.domain.decisions import (
     Stage,
     Value,
 )
+from opportune.domain.evidence import CampaignRecord
 from opportune.domain.messages import Deliver, Send, SendState
 from opportune.domain.suppressions import ListedBy, Suppression
 
@@ -49,6 +51,9 @@ def case_from_json(data: bytes) -> Case:
     row["consents"] = tuple(_consent(line) for line in row["consents"])
     row["sends"] = tuple(_send(send) for send in row["sends"])
     row["suppressions"] = tuple(_suppression(entry) for entry in row.get("suppressions", ()))
+    row["budgets"] = tuple(_standing(it) for it in row.get("budgets", ()))
+    row["records"] = tuple(CampaignRecord(**it) for it in row.get("records", ()))
+    row["coming"] = tuple(_firing(it) for it in row.get("coming", ()))
     return Case(**row)
 
 
@@ -225,9 +230,18 @@ def _ask(row: dict[str, Any]) -> Ask:
     row["at"] = _maybe_at(row["at"])
     row["channels"] = None if row["channels"] is None else tuple(row["channels"])
     row["deliver"] = Deliver(row["deliver"])
-    firing = row["firing"]
-    row["firing"] = None if firing is None else Firing(**{**firing, "due_at": _at(firing["due_at"])})
+    row["firing"] = None if row["firing"] is None else _firing(row["firing"])
     return Ask(**row)
+
+
+def _firing(row: dict[str, Any]) -> Firing:
+    return Firing(**{**row, "due_at": _at(row["due_at"])})
+
+
+def _standing(row: dict[str, Any]) -> BudgetStanding:
+    row["starts_at"] = _at(row["starts_at"])
+    row["spent"] = tuple((_at(at), n) for at, n in row["spent"])
+    return BudgetStanding(**row)
 
 
 def _consent(row: dict[str, Any]) -> Consent:

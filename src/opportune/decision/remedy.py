@@ -12,8 +12,9 @@ from typing import Any
 from opportune.decision.consent import ADDRESS_TRAITS
 from opportune.decision.environment import environment
 from opportune.decision.pipeline import decide
+from opportune.decision.rules import rules_of
 from opportune.domain.customers import ANY, Consent, ConsentState
-from opportune.domain.decisions import Case, Firing, Reason, Removal, Score
+from opportune.domain.decisions import Case, Firing, Reason, Removal, Score, Stage
 from opportune.domain.instants import format_instant
 from opportune.playbook.flip import Change, changed, flip
 from opportune.playbook.load import Playbook
@@ -94,7 +95,7 @@ def remedies(case: Case, playbook: Playbook, campaign: str, channel: str | None 
 def _nearest(removed: tuple[Removal, ...], campaign: str, channel: str | None) -> Removal | None:
     """The removal of the campaign that came furthest; on any channel when none is named."""
     mine = [r for r in removed if r.campaign == campaign and channel in (None, r.channel)]
-    order = ("nominate", "qualify", "place", "choose", "render", "withhold")
+    order = ("nominate", "qualify", "place", "afford", "hold", "choose", "render", "withhold")
     return max(mine, key=lambda r: order.index(r.stage.value), default=None)
 
 
@@ -258,14 +259,15 @@ def _worth(shut: Removal, path: _Path) -> bool:
     score = path.case.scores.get(name) if name else None
     if name is None or score is None:
         return _unknown(shut, path)
+    key = (shut.campaign, shut.channel, Stage.CHOOSE)
 
     def with_p(p: float) -> Case:
         return replace(path.case, scores={**path.case.scores, name: replace(score, p=p)})
 
     def is_worth(p: float) -> bool:
         removed = decide(with_p(p), path.playbook).removed
-        key = (shut.campaign, shut.channel)
-        return not any(r.reason is Reason.BELOW_NOTHING and (r.campaign, r.channel) == key for r in removed)
+        mine = [r.reason for r in removed if (r.campaign, r.channel, r.stage) == key]
+        return Reason.BELOW_NOTHING not in mine and Reason.BUDGET not in mine
 
     if not is_worth(1.0):
         _say(
@@ -281,11 +283,23 @@ def _worth(shut: Removal, path: _Path) -> bool:
     return _say(path, shut, f"scores.{name} at least {high:.4f} (it is {score.p:.4f})", change)
 
 
-def _score_of(shut: Removal, path: _Path) -> str | None:
-    from opportune.decision.rules import rules_of
+def _budget(shut: Removal, path: _Path) -> bool:
+    """There is room in the next period; or the room there is now is worth more than the message."""
+    return _worth(shut, path) if shut.would_pass_at is None else _later(shut, path)
 
-    options = [o for group in rules_of(path.playbook).by_trigger.values() for o in group]
-    return next((o.score for o in options if o.campaign == shut.campaign), None)
+
+def _held(shut: Removal, path: _Path) -> bool:
+    """The better one is not waiting."""
+    by = str(shut.detail.get("by"))
+    trigger = path.playbook.spec.campaigns[by].trigger
+    coming = tuple(firing for firing in path.case.coming if firing.trigger != trigger)
+    path.case = replace(path.case, coming=coming)
+    due = f", due {format_instant(shut.would_pass_at)}" if shut.would_pass_at is not None else ""
+    return _say(path, shut, f"no {by} waiting{due}, worth {shut.detail.get('limit')}")
+
+
+def _score_of(shut: Removal, path: _Path) -> str | None:
+    return next((o.score for o in rules_of(path.playbook).in_steps[shut.campaign]), None)
 
 
 def _rank(shut: Removal, path: _Path) -> bool:
@@ -324,6 +338,8 @@ _HOW: Mapping[Reason, Callable[[Removal, _Path], bool]] = {
     Reason.SPACING: _later,
     Reason.EXPIRED: _expired,
     Reason.BELOW_NOTHING: _worth,
+    Reason.BUDGET: _budget,
+    Reason.HELD_FOR_BETTER: _held,
     Reason.OUTRANKED: _rank,
     Reason.NOT_DRAWN: _chance,
     Reason.HOLDOUT: _chance,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from opportune.decision.budgets import BudgetRule, compile_budget
 from opportune.decision.candidate import Asked, Option
 from opportune.decision.caps import CapRule, compile_cap
 from opportune.decision.consent import Policies
@@ -13,6 +14,7 @@ from opportune.playbook.load import Playbook
 from opportune.playbook.reach import ConsentPolicy
 from opportune.playbook.schema import Campaign, Content
 from opportune.playbook.values import Channel
+from opportune.playbook.worth import ChannelTerms
 
 #: The goal whose probability a model of another name gives.
 SCORE_OF_GOAL = {"order": "purchase"}
@@ -21,7 +23,8 @@ SCORE_OF_GOAL = {"order": "purchase"}
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """Options by trigger, by campaign for the steps of journeys, those of the request triggers together, all caps in
-    the order of the playbook, quiet hours before send windows, and what holds where a customer has said nothing."""
+    the order of the playbook, quiet hours before send windows, what holds where a customer has said nothing, and
+    budgets."""
 
     by_trigger: dict[str, tuple[Option, ...]]
     in_steps: dict[str, tuple[Option, ...]]
@@ -29,6 +32,7 @@ class Rules:
     caps: tuple[CapRule, ...]
     quiet: tuple[QuietRule, ...]
     consent: Policies
+    budgets: tuple[BudgetRule, ...]
 
     def options(self, ask: Ask) -> tuple[Option, ...]:
         """What could be said: to a step of a journey its one campaign, to a firing or a named trigger its own
@@ -60,11 +64,12 @@ def compile_rules(playbook: Playbook) -> Rules:
     caps = tuple(compile_cap(name, cap) for name, cap in spec.caps.items())
     windows = [compile_window(name, window) for name, window in spec.send_windows.items()]
     quiet = tuple([compile_quiet(spec.quiet_hours), *windows] if spec.quiet_hours else windows)
+    budgets = tuple(compile_budget(name, budget) for name, budget in spec.budgets.items())
     options: list[Option] = []
     in_steps: dict[str, tuple[Option, ...]] = {}
     for name, campaign in spec.campaigns.items():
         mine = [
-            _option(len(options) + place, name, campaign, channel, playbook, caps, quiet)
+            _option(len(options) + place, name, campaign, channel, playbook, caps, quiet, budgets)
             for place, channel in enumerate(campaign.channels)
         ]
         options += mine
@@ -79,6 +84,7 @@ def compile_rules(playbook: Playbook) -> Rules:
         caps=caps,
         quiet=quiet,
         consent=Policies(spec.consent),
+        budgets=budgets,
     )
 
 
@@ -90,7 +96,8 @@ def policy_of(playbook: Playbook, traits: Mapping[str, Any]) -> ConsentPolicy:
 def explores(case: Case, playbook: Playbook) -> bool:
     """Exploration, of actions or of hours, is on and the customer is not a test customer."""
     exploration = playbook.spec.exploration
-    return (exploration.rate > 0 or exploration.hours > 0) and not case.customer.is_test
+    is_on = exploration.rate > 0 or exploration.floor > 0 or exploration.hours > 0
+    return is_on and not case.customer.is_test
 
 
 def ranks(case: Case, playbook: Playbook) -> range:
@@ -107,12 +114,14 @@ def _option(
     playbook: Playbook,
     caps: tuple[CapRule, ...],
     quiet: tuple[QuietRule, ...],
+    budgets: tuple[BudgetRule, ...],
 ) -> Option:
     spec = playbook.spec
     purpose = spec.topics[campaign.topic].purpose
     is_transactional = purpose == "transactional"
     obeys_caps = campaign.obeys_caps and not is_transactional
     goal = spec.goals.get(campaign.goal) if campaign.goal else None
+    terms: Mapping[str, ChannelTerms] = {str(name): it for name, it in spec.channels.items()}
     option = Option(
         index=index,
         campaign=name,
@@ -134,8 +143,21 @@ def _option(
         variants=tuple(campaign.variants),
         weights=tuple(v.weight for v in campaign.variants.values()),
         contents=_contents(campaign, channel),
+        cost_minor=campaign.cost_minor + (terms[channel].cost_minor if channel in terms else 0),
+        terms=terms.get(channel),
+        reference=terms.get(campaign.channels[0]),
+        levers=tuple(it for it in spec.levers.values() if it.means(name, channel, campaign.topic, campaign.tags)),
+        uses=(),
     )
+    if not is_transactional:
+        option = replace(option, uses=_uses(option, budgets))
     return replace(option, caps=tuple(rule for rule in caps if rule.includes(option))) if obeys_caps else option
+
+
+def _uses(option: Option, budgets: tuple[BudgetRule, ...]) -> tuple[tuple[BudgetRule, int], ...]:
+    """What one message takes of each budget: itself, or what it costs."""
+    mine = [b for b in budgets if b.spec.means(option.campaign, option.channel, option.topic, option.tags)]
+    return tuple((b, option.cost_minor if b.is_money else 1) for b in mine if not b.is_money or option.cost_minor > 0)
 
 
 def _conditions(name: str, campaign: Campaign, playbook: Playbook) -> tuple[Asked, ...]:

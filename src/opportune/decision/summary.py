@@ -20,6 +20,7 @@ _TELLING = (
     Reason.FREQUENCY_CAP, Reason.SPACING, Reason.COOLDOWN, Reason.QUIET_HOURS, Reason.SEND_WINDOW,
     Reason.RENDER_FAILED,
     Reason.SUPPRESSED, Reason.NO_CONSENT, Reason.NO_PROFILING, Reason.NO_ADDRESS, Reason.SCORE_MISSING,
+    Reason.BUDGET, Reason.HELD_FOR_BETTER,
     Reason.BELOW_NOTHING, Reason.EXPIRED, Reason.NOT_STARTED, Reason.NOT_DRAWN, Reason.OUTRANKED,
     Reason.CONDITION_FALSE, Reason.CHANNEL_NOT_ASKED, Reason.ENDED,
 )  # fmt: skip
@@ -38,6 +39,8 @@ _WORDS = {
     Reason.QUIET_HOURS: "quiet hours",
     Reason.SEND_WINDOW: "outside its send window",
     Reason.EXPIRED: "too late",
+    Reason.BUDGET: "budget",
+    Reason.HELD_FOR_BETTER: "a better one is due",
     Reason.BELOW_NOTHING: "worth less than nothing",
     Reason.OUTRANKED: "outranked",
     Reason.NOT_DRAWN: "not drawn",

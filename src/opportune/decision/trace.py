@@ -6,6 +6,7 @@ from typing import NamedTuple
 from opportune.decision.candidate import Candidate, Choice, Sifted
 from opportune.decision.exposures import exposures_of
 from opportune.decision.summary import summarise
+from opportune.decision.worth import Scales
 from opportune.domain import links
 from opportune.domain.decisions import Case, Decision, Message, Mode, RankDraw, Removal
 from opportune.domain.instants import from_us, to_us
@@ -49,7 +50,7 @@ class Trace:
         """The finished decision. `nothing_probability` is that of rank 1: that no message at all goes."""
         chosen, held = withheld
         self.steps.append(Step("withhold", 0, [c.candidate for c in chosen if not c.is_virtual], held, self.watch()))
-        messages = tuple([message_of(choice, case) for choice in chosen])
+        messages = tuple([message_of(c, case, Scales(case, playbook, chosen[:i])) for i, c in enumerate(chosen)])
         removed = (*self.removed, *held)
         first = next((draw for draw in self.draws if draw.rank == 1), None)
         return Decision(
@@ -71,9 +72,11 @@ class Trace:
         )
 
 
-def message_of(choice: Choice, case: Case) -> Message:
-    """The message of a choice. Its id is a function of decision and rank: deciding again gives the same one."""
+def message_of(choice: Choice, case: Case, scales: Scales) -> Message:
+    """The message of a choice, worth what it is budgets apart. Its id is a function of decision and rank: deciding
+    again gives the same one."""
     candidate, option, firing = choice.candidate, choice.candidate.option, case.ask.firing
+    worth = scales.worth(option)
     return Message(
         message_id=f"{case.decision_id}-{choice.rank}",
         rank=choice.rank,
@@ -87,11 +90,11 @@ def message_of(choice: Choice, case: Case) -> Message:
         tags=option.tags,
         send_at=from_us(choice.slot.at_us),
         expires_at=from_us(candidate.expires_us),
-        value_minor=choice.value_minor,
+        value_minor=None if worth is None else scales.net_minor(worth, choice.slot),
         action_probability=choice.probability,
         content=candidate.content or {},
         headers={} if option.is_transactional else links.headers(option.channel, case.public_url),
-        reasons=_reasons(choice, case),
+        reasons=_reasons(choice, case, scales),
         obeys_caps=option.obeys_caps,
         counts=option.counts,
         is_virtual=choice.is_virtual,
@@ -99,7 +102,7 @@ def message_of(choice: Choice, case: Case) -> Message:
     )
 
 
-def _reasons(choice: Choice, case: Case) -> tuple[str, ...]:
+def _reasons(choice: Choice, case: Case, scales: Scales) -> tuple[str, ...]:
     """Why this one, in words: what started it, what it is worth, what it waited for."""
     option = choice.candidate.option
     firing = case.ask.firing
@@ -109,11 +112,8 @@ def _reasons(choice: Choice, case: Case) -> tuple[str, ...]:
         started = f"{option.trigger} was triggered" if firing is not None else f"{option.trigger} was asked for"
     if option.is_transactional:
         worth = "transactional: it goes before everything else"
-    elif choice.value_minor is None or option.score is None:
-        worth = f"no value or no score: priority {option.spec.priority}"
     else:
-        p, spec = case.scores[option.score].p, option.spec
-        worth = f"worth {choice.value_minor} = {p:.4f} x {spec.lift:g} x {option.goal_minor} - {spec.cost_minor}"
+        worth = scales.in_words(option, choice.slot) or f"no value or no score: priority {option.spec.priority}"
     if choice.slot.at_us == to_us(case.now):
         return started, worth
     if choice.slot_probability is not None:

@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from opportune.domain.budgets import BudgetStanding
 from opportune.domain.customers import Consent, Customer
+from opportune.domain.evidence import CampaignRecord
 from opportune.domain.messages import Deliver, Send
 from opportune.domain.suppressions import Suppression
 
@@ -20,6 +22,8 @@ class Stage(StrEnum):
     NOMINATE = "nominate"
     QUALIFY = "qualify"
     PLACE = "place"
+    AFFORD = "afford"
+    HOLD = "hold"
     CHOOSE = "choose"
     RENDER = "render"
     WITHHOLD = "withhold"
@@ -44,6 +48,8 @@ class Reason(StrEnum):
     SPACING = "spacing"  # at_least_apart of a cap rule
     EXPIRED = "expired"  # no time left before it expires
     CANCELLED = "cancelled"  # what the trigger waited against has happened
+    BUDGET = "budget"  # a budget has no room for it, or its room is worth more elsewhere
+    HELD_FOR_BETTER = "held_for_better"  # it would take the place of a better message that is due soon
     BELOW_NOTHING = "below_nothing"  # worth less than sending nothing
     OUTRANKED = "outranked"  # something better took the last rank
     NOT_DRAWN = "not_drawn"  # exploration drew another action
@@ -151,6 +157,11 @@ class Case:
     suppressions: tuple[Suppression, ...] = ()
     #: where customers reach our pages, without a slash at the end; empty: nowhere, and messages hold no links to them.
     public_url: str = ""
+    #: budgets as they stand, with their prices now; the records of campaigns that are corrected by them.
+    budgets: tuple[BudgetStanding, ...] = ()
+    records: tuple[CampaignRecord, ...] = ()
+    #: other triggers of this customer that are due soon, where the playbook holds messages for better ones.
+    coming: "tuple[Firing, ...]" = ()
     #: pseudonymous unit for experiments and MLflow; never the customer id.
     unit: str
     assignments: Mapping[str, str] = field(default_factory=dict)

@@ -60,6 +60,8 @@ GROUPS: Mapping[Reason, str] = {
     Reason.SPACING: "caps",
     Reason.EXPIRED: "expired",
     Reason.CANCELLED: "cancelled",
+    Reason.BUDGET: "budgets",
+    Reason.HELD_FOR_BETTER: "held for a better one",
     Reason.BELOW_NOTHING: "worth less than nothing",
     Reason.OUTRANKED: "outranked",
     Reason.NOT_DRAWN: "not drawn",

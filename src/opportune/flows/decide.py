@@ -12,10 +12,11 @@ from opportune.decision.rules import policy_of
 from opportune.decision.zones import zone_of
 from opportune.domain.customers import Customer
 from opportune.domain.decisions import Ask, Case, Decision, Score, Value
-from opportune.domain.messages import Deliver
+from opportune.domain.messages import Deliver, Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
+from opportune.flows.around import Around, Surroundings
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import Past, past_of
@@ -80,11 +81,13 @@ def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
         with desk.ledger.begin(ids) as uow:
             whose = canonical_ids(ids, uow)
             mine = {i: a for i, a in open_asks.items() if whose[a.customer_id] == a.customer_id}
-            if mine:
+            while mine:
                 room = Room(desk, uow, now, list(mine.values()), readings, degraded)
                 for i, ask in mine.items():
                     answers[i] = room.decide(ask)
-                room.write()
+                if room.around.take():  # else others spent a budget meanwhile: decide again on what is left
+                    room.write()
+                    break
         # Asked under a merged or anonymous id: once more, holding the lock of who it really is.
         open_asks = {i: replace(a, customer_id=whose[a.customer_id]) for i, a in open_asks.items() if i not in mine}
     return [a for a in answers if a is not None]
@@ -177,6 +180,8 @@ class Room:
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
         everyone = [self.customers.get(c) or Customer(customer_id=c) for c in ids]
         self.suppressions = suppressions_of(everyone, uow)
+        self.around = Around(ids, self.now, desk.playbook, uow)
+        self.booked: list[Send] = []
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
         #: what fired or was asked for by name: journeys may begin with it.
@@ -226,7 +231,8 @@ class Room:
             tuple(self.sends.get(who, ())),
             self.suppressions[who],
         )
-        return case_of(ask, known, self.at[who], self.readings[who], self.desk, degraded=self.degraded)
+        at, around = self.at[who], self.around.of(ask, self.at[who])
+        return case_of(ask, known, at, self.readings[who], self.desk, around=around, degraded=self.degraded)
 
     def choose(self, case: Case) -> Decision:
         """Decide, and keep it to be written; a dry run leaves nothing."""
@@ -234,6 +240,8 @@ class Room:
         if not ask.dry_run:
             self.decided.append((ask, case, decision))
             booked = [record.send_of(decision, message, ask, case.assignments) for message in decision.messages]
+            booked = self.around.book(booked, case.assignments)
+            self.booked += booked
             self.sends.setdefault(ask.customer_id, []).extend(booked)
         return decision
 
@@ -243,12 +251,11 @@ class Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
-        sends = [record.send_of(d, m, ask, c.assignments) for ask, c, d in self.decided for m in d.messages]
-        if sends:
-            uow.sends.reserve(sends)
+        if self.booked:
+            uow.sends.reserve(self.booked)
         deliveries = [
             OutboxItem(topic="deliver", key=s.message_id, available_at=s.send_at)
-            for s in sends
+            for s in self.booked
             if s.deliver is Deliver.SERVICE and not s.is_virtual
         ]
         if deliveries:
@@ -285,10 +292,19 @@ def case_of_past(ask: Ask, past: Past, at: datetime, desk: Desk) -> Case:
     return case_of(ask, past, at, reading, desk, degraded=False)
 
 
-def case_of(ask: Ask, past: Past, now: datetime, reading: Reading, desk: Desk, *, degraded: bool) -> Case:
+def case_of(
+    ask: Ask,
+    past: Past,
+    now: datetime,
+    reading: Reading,
+    desk: Desk,
+    *,
+    around: Surroundings = Surroundings(),
+    degraded: bool,
+) -> Case:
     """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores.
 
-    `past`: what is known of the customer at `now`; its events are not read here.
+    `past`: what is known of the customer at `now`; its events are not read here. `around`: what is not about them.
     """
     customer = past.customer
     may_profile = Standing(past.consents).may_profile(policy_of(desk.playbook, customer.traits))
@@ -311,6 +327,9 @@ def case_of(ask: Ask, past: Past, now: datetime, reading: Reading, desk: Desk, *
         sends=past.sends,
         suppressions=past.suppressions,
         public_url=desk.public_url,
+        budgets=around.budgets,
+        records=around.records,
+        coming=around.coming,
         unit=unit,
         assignments=assign(unit, now, customer.is_test, env, desk.playbook),
     )

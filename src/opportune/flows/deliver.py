@@ -17,6 +17,7 @@ from opportune.flows.links import linked_send
 from opportune.flows.recheck_news import outdated
 from opportune.flows.rouse import rouse
 from opportune.flows.sent import append_own, commit_sent, own_event
+from opportune.flows.spend import give_back, rebook
 from opportune.flows.withdraw import suppressions_of, withdraw
 from opportune.playbook.load import Playbook
 from opportune.playbook.vary import overridden
@@ -105,6 +106,7 @@ def ask_again(
     released: dict[str, Reason] = {}
     moved: dict[str, datetime] = {}
     untrue = outdated([s for s in sends.values() if s.state is SendState.RESERVED], playbook, uow)
+    waiting: list[tuple[Send, datetime]] = []
     for message_id in message_ids:
         send = sends.get(message_id)
         if send is None or send.state is not SendState.RESERVED:
@@ -119,12 +121,19 @@ def ask_again(
             released[message_id] = verdict
             logs[send.customer_id] = others
         elif verdict > now:
-            uow.sends.replace(message_id, verdict, now)
-            moved[message_id] = verdict
+            waiting.append((send, verdict))
             logs[send.customer_id] = [*others, replace(send, send_at=verdict)]
         else:
             go.append(send)
             logs[send.customer_id] = [*others, replace(send, send_at=now)]
+    refused = rebook([sends[it] for it in released], waiting, playbook, uow)  # budgets, once all verdicts are known
+    for send, verdict in waiting:
+        if send.message_id in refused:
+            uow.sends.move(send.message_id, SendState.RELEASED, now, Reason.BUDGET)
+            released[send.message_id] = Reason.BUDGET
+        else:
+            uow.sends.replace(send.message_id, verdict, now)
+            moved[send.message_id] = verdict
     return go, released, moved
 
 
@@ -157,6 +166,7 @@ def report_status(
         elif status == "not_sent":
             if send.state is SendState.RESERVED:
                 uow.sends.move(message_id, SendState.RELEASED, when, Reason.CALLER_DECLINED)
+                give_back([send], uow)
         else:
             record_outcome(send, OutcomeKind(status), when, now, reason, uow)
         uow.outbox.put([OutboxItem(topic="project", key=send.customer_id, available_at=now)])

@@ -42,8 +42,8 @@ _LOOK_BACK: dict[str, timedelta] = {}
 
 
 def look_back(playbook: Playbook) -> timedelta:
-    """How far back sends can matter under any variation: the longest cap window, spacing or cool-down, and a day for
-    zones."""
+    """How far back sends can matter under any variation: the longest cap window, spacing or cool-down, the week that
+    fatigue looks at, and a day for zones."""
     found = _LOOK_BACK.get(playbook.hash)
     if found is None:
         found = _LOOK_BACK[playbook.hash] = max(_longest(varied) for varied in variants_of(playbook))
@@ -55,6 +55,8 @@ def _longest(playbook: Playbook) -> timedelta:
     for cap in playbook.spec.caps.values():
         calendar = {"day": 1, "week": 7, "month": 31}.get(cap.calendar or "", 0)
         spans += [timedelta(days=calendar), cap.rolling or timedelta(0), cap.at_least_apart or timedelta(0)]
+    if playbook.spec.fatigue is not None:
+        spans.append(timedelta(days=7))
     spans += [c.cooldown for c in playbook.spec.campaigns.values() if c.cooldown]
     return max(spans) + timedelta(days=2)
 

@@ -12,22 +12,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from opportune.decision.record import case_from_json
-from opportune.domain.customers import Consent
+from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import Ask
 from opportune.domain.events import Event, Origin
 from opportune.domain.messages import Deliver, Send, SendState
+from opportune.domain.suppressions import Suppression
 from opportune.experiments.dry import DryTally
 from opportune.flows.decide import decide
 from opportune.flows.desk import Desk
 from opportune.flows.ingest import ingest
 from opportune.flows.replay import advance, as_live
 from opportune.flows.report import decisions_of, released_of
-from opportune.ports import Courier, Ledger, MovableClock
+from opportune.flows.spend import take_late
+from opportune.flows.withdraw import suppressions_of, withdraw
+from opportune.ports import Courier, Ledger, MovableClock, UnitOfWork
 
 PAGE = 2000
 MESSAGE_SENT = "Message Sent"
 _SHARES = 2**32
-Thing = Event | Ask | Consent
+Thing = Event | Ask | Consent | Suppression
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Scene:
     events: list[Event] = field(default_factory=list)
     asks: list[tuple[datetime, Ask]] = field(default_factory=list)
     consents: list[Consent] = field(default_factory=list)
+    suppressions: list[Suppression] = field(default_factory=list)
     n_before: int = 0
 
 
@@ -77,8 +81,16 @@ def scene_of(ledger: Ledger, start: datetime, end: datetime, share: float = 1.0)
     for ids in _customers(ledger, share):
         with ledger.read() as uow:
             lines = [line for of in uow.consents.of(ids).values() for line in of]
+            scene.suppressions += [entry for entry in _listed(ids, end, uow) if entry.at >= start]
         scene.consents += [line for line in lines if start <= line.recorded_at < end]
     return scene
+
+
+def _listed(customer_ids: Sequence[str], at: datetime, uow: UnitOfWork) -> list[Suppression]:
+    """The entries of suppression lists in force at an instant that name any of these."""
+    people = uow.customers.get(customer_ids)
+    found = suppressions_of([people.get(c) or Customer(customer_id=c) for c in customer_ids], uow, at)
+    return list({entry.key: entry for entries in found.values() for entry in entries}.values())
 
 
 def _is_ours(event: Event) -> bool:
@@ -123,18 +135,22 @@ def regular_asks(
 
 
 def carry_over(ledger: Ledger, desk: Desk, start: datetime) -> None:
-    """What people had told us by then other than through events (consent over HTTP), and what we had sent them."""
+    """What people had told us by then other than through events (consent over HTTP, suppression lists), and what we had
+    sent them, with what that took of budgets."""
     for ids in _customers(desk.ledger, 1.0):
         with ledger.read() as uow:
             lines: list[Consent] = [c for of in uow.consents.of(ids).values() for c in of if c.recorded_at < start]
             log = uow.sends.log(ids, start - timedelta(days=92))
+            listed = _listed(ids, start, uow)
         sends: list[Send] = [
             s for of in log.values() for s in of if s.send_at < start and s.state is not SendState.RELEASED
         ]
         with desk.ledger.begin(sorted(ids)) as uow:
             known = {c.consent_id for of in uow.consents.of(ids).values() for c in of}
             uow.consents.add([c for c in lines if c.consent_id not in known])
+            uow.suppressions.add(listed)
             uow.sends.reserve([replace(s, state=SendState.SENT) for s in sends])
+            take_late(sends, None, uow)
 
 
 def play(
@@ -152,6 +168,7 @@ def play(
     """
     things: list[tuple[datetime, Thing]] = [(e.known_at, e) for e in scene.events]
     things += [(line.recorded_at, line) for line in scene.consents]
+    things += [(entry.at, entry) for entry in scene.suppressions]
     things += scene.asks
     things.sort(key=lambda pair: pair[0])
     done = 0
@@ -164,6 +181,10 @@ def play(
         if lines:  # those that events stated are known by now, and ignored
             with desk.ledger.begin(sorted({line.customer_id for line in lines})) as uow:
                 uow.consents.add(lines)
+                withdraw({line.customer_id for line in lines if line.state is ConsentState.OUT}, at, uow)
+        if entries := [t for t in group if isinstance(t, Suppression)]:
+            with desk.ledger.begin() as uow:
+                uow.suppressions.add(entries)
         asks = [t for t in group if isinstance(t, Ask)]
         for first in range(0, len(asks), 200):
             triggers = desk.playbook.spec.triggers

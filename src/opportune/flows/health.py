@@ -15,7 +15,7 @@ from itertools import accumulate
 
 from opportune.domain.events import Event, Origin
 from opportune.domain.instants import from_us, to_us
-from opportune.flows.tally import PAGE, read_on
+from opportune.flows.note import PAGE, read_on
 from opportune.playbook.load import Playbook
 from opportune.playbook.sources import INGESTION, Source
 from opportune.ports import Clock, Ledger, UnitOfWork

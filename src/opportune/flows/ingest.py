@@ -19,9 +19,10 @@ from opportune.flows.hear import message_named, outcomes_of
 from opportune.flows.merge import Merged, belonging, merge
 from opportune.flows.rouse import rouse_by
 from opportune.flows.set_timers import set_timers
+from opportune.flows.spend import give_back
 from opportune.flows.states import unpack_readable
 from opportune.flows.watch import notes_of
-from opportune.flows.withdraw import withdraw
+from opportune.flows.withdraw import withdrawn
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, LockLost, OutboxItem, Unavailable, UnitOfWork
 
@@ -123,18 +124,20 @@ def _write(
     after = _fold_customers(changed, people, new, joined, merged)
     uow.customers.put(list(after.values()))
     uow.states.put(_next_states(changed, rows, new, joined, merged, uow, now))
-    withdrawn = agree(new, joined, {whose.home[claim.into_key] for claim in whose.claims}, now, uow)
+    out = agree(new, joined, {whose.home[claim.into_key] for claim in whose.claims}, now, uow)
     _hear(new, uow, now)
     report.n_roused += rouse_by(new, joined, uow, now)
     # what one side of a merge withdrew, or a list that names it, holds for the bookings of the other
-    report.n_released += withdraw(withdrawn | merged.touched, now, uow)
+    released = withdrawn(out | merged.touched, now, uow)
     timers = set_timers(new, joined, whose, people, after, uow, playbook, now)
     notes = notes_of(new, joined, changed, playbook, now)
     gone = sorted(merged.gone)
     uow.outbox.put([*notes, *(OutboxItem(topic="project", key=c, available_at=now) for c in [*changed, *gone])])
     report.n_armed += timers.n_armed
     report.n_cancelled += timers.n_cancelled
-    report.n_released += timers.n_released
+    released += timers.released
+    give_back(released, uow)
+    report.n_released += len(released)
     report.merged.update(merged.gone)
     report.changed.update(changed)
     return len(new_ids)

@@ -15,6 +15,7 @@ from opportune.flows.deliver import deliver
 from opportune.flows.desk import Desk
 from opportune.flows.fire import fire
 from opportune.flows.ingest import ingest
+from opportune.flows.nightly import next_night_at, pass_night
 from opportune.flows.spread import spread
 from opportune.flows.sweep import look_round, next_look_at
 from opportune.flows.update_items import NEWS
@@ -61,12 +62,12 @@ def advance(
     grain: timedelta = timedelta(0),
     meanwhile: Callable[[], None] | None = None,
 ) -> Passage:
-    """Move `clock` (the desk's own) to `to`, stopping at every instant at which a timer or a message is due.
-    A clock never set before starts at `to`.
+    """Move `clock` (the desk's own) to `to`, stopping at every instant at which a timer or a message is due, and at
+    midnight where budgets are priced. A clock never set before starts at `to`.
 
-    At each: customers are looked at (sweep.py), timers fire, then messages are handed over, until nothing is due any
-    more. `grain` > 0 gathers what is due up to the next multiple of it (counted from the epoch, at most `to`), as a
-    worker does that looks only that often.
+    At each: budgets are priced (nightly.py), customers are looked at (sweep.py), timers fire, then messages are handed
+    over, until nothing is due any more. `grain` > 0 gathers what is due up to the next multiple of it (counted from the
+    epoch, at most `to`), as a worker does that looks only that often.
     `meanwhile` is called after every instant. Raises ValueError when `to` is earlier than now, Unavailable when the
     ledger is down; what was done until then is done, and calling again goes on.
     """
@@ -76,8 +77,12 @@ def advance(
     passage = Passage()
     while True:
         now = clock.now()
+        night_at = next_night_at(desk.ledger, desk.playbook, now)
         look_at = next_look_at(desk.ledger, desk.playbook, now)
         news_at, timers_at, messages_at = _next_due(desk.ledger, now)
+        if night_at is not None and night_at <= now:
+            pass_night(desk.ledger, desk.playbook, clock, owner)
+            continue
         if news_at is not None and news_at <= now:
             spread(desk.ledger, desk.playbook, clock)
             continue
@@ -88,7 +93,7 @@ def advance(
         elif messages_at is not None and messages_at <= now:
             _deliver(desk, courier, clock, passage)
         else:
-            waits = (look_at, news_at, timers_at, messages_at)
+            waits = (night_at, look_at, news_at, timers_at, messages_at)
             following = min((at for at in waits if at is not None and at > now), default=None)
             if meanwhile is not None:
                 meanwhile()
@@ -117,8 +122,8 @@ def _deliver(desk: Desk, courier: Courier, clock: Clock, passage: Passage) -> No
 
 
 def anything_due(ledger: Ledger, playbook: Playbook, now: datetime) -> bool:
-    """True when news, a timer or a delivery can be claimed at `now`, or somebody has to be looked at."""
-    waits = (*_next_due(ledger, now), next_look_at(ledger, playbook, now))
+    """True when news, a timer or a delivery can be claimed at `now`, somebody has to be looked at, a night is over."""
+    waits = (*_next_due(ledger, now), next_look_at(ledger, playbook, now), next_night_at(ledger, playbook, now))
     return any(at is not None and at <= now for at in waits)
 
 

@@ -8,6 +8,7 @@ from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.messages import Send, SendState
 from opportune.domain.states import StateRow
 from opportune.features.state import State, empty, pack, update
+from opportune.flows.spend import take_late
 from opportune.flows.states import ledger_states
 from opportune.ports import OutboxItem, UnitOfWork
 
@@ -23,6 +24,7 @@ def commit_sent(sends: Sequence[Send], at: datetime, now: datetime, uow: UnitOfW
     """
     for send in sends:
         uow.sends.move(send.message_id, SendState.SENT, at)
+    take_late([send for send in sends if send.state is SendState.RELEASED], at, uow)
     append_own([sent_event(s, at, now) for s in sends], [s.customer_id for s in sends], now, uow)
 
 

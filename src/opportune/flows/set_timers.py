@@ -1,7 +1,7 @@
 """What new events do to timers: set, restart, cancel, plan ahead, and let go what is stopped before it left."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opportune.domain.customers import Customer
@@ -25,11 +25,12 @@ CANCEL_WITHIN = timedelta(days=7)
 
 @dataclass(slots=True)
 class TimersSet:
-    """Counts of what became of timers and of reserved sends."""
+    """Counts of what became of timers, and the reserved sends that were released: their budgets are the caller's to
+    give back."""
 
     n_armed: int = 0
     n_cancelled: int = 0
-    n_released: int = 0
+    released: list[Send] = field(default_factory=list)
 
 
 def set_timers(
@@ -110,7 +111,7 @@ def _arm(
     if to_set:
         uow.timers.arm(to_set)
         report.n_armed += len(to_set)
-    report.n_released += _release({c: t for c, t in touched.items() if t.stops}, uow, playbook, now)
+    report.released += _release({c: t for c, t in touched.items() if t.stops}, uow, playbook, now)
 
 
 def _look_ahead(
@@ -148,10 +149,10 @@ def _late_histories(
     return uow.events.of(late) if late else {}
 
 
-def _release(stopping: Mapping[str, arm.Touched], uow: UnitOfWork, playbook: Playbook, now: datetime) -> int:
-    """Release reserved sends of triggers whose `unless` has happened after all; returns how many."""
+def _release(stopping: Mapping[str, arm.Touched], uow: UnitOfWork, playbook: Playbook, now: datetime) -> list[Send]:
+    """Release reserved sends of triggers whose `unless` has happened after all; returns them."""
     if not stopping:
-        return 0
+        return []
     booked: dict[str, list[Send]] = {}
     for customer_id, sends in uow.sends.log(stopping, now - CANCEL_WITHIN).items():
         rules = {rule for rule, _ in stopping[customer_id].stops}
@@ -159,13 +160,13 @@ def _release(stopping: Mapping[str, arm.Touched], uow: UnitOfWork, playbook: Pla
         if mine:
             booked[customer_id] = mine
     if not booked:
-        return 0
-    n_released = 0
+        return []
+    released: list[Send] = []
     histories = uow.events.of(booked)
     for customer_id, sends in booked.items():
         for send in sends:
             stopped_at = stopping[customer_id].stopped_at(send.trigger, send.trigger_key or "")
             if stopped_at > arm.NEVER and stopped_at >= arm.started_at(send, histories.get(customer_id, ()), playbook):
                 uow.sends.move(send.message_id, SendState.RELEASED, now, Reason.CANCELLED)
-                n_released += 1
-    return n_released
+                released.append(send)
+    return released

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from opportune.domain.identity import customer_id_of
 from opportune.domain.items import Item, ItemChange
 from opportune.domain.timers import Timer
-from opportune.flows.tally import PAGE as NOTED_AT_ONCE
-from opportune.flows.tally import note_interest
+from opportune.flows.note import PAGE as NOTED_AT_ONCE
+from opportune.flows.note import note_interest
 from opportune.flows.update_items import NEWS
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Interest, Ledger, LockLost, OutboxItem, UnitOfWork

@@ -7,7 +7,7 @@ from datetime import datetime
 from opportune.domain.decisions import Ask, Case, Decision, Firing, Reason
 from opportune.domain.instants import format_instant
 from opportune.domain.journeys import Ending, Instance, StepTaken
-from opportune.domain.messages import Deliver, SendState
+from opportune.domain.messages import Deliver, Send, SendState
 from opportune.domain.timers import Timer, TimerFate
 from opportune.flows.decide import Room, read_features
 from opportune.flows.desk import Desk
@@ -49,10 +49,14 @@ def _walk(timers: Sequence[Timer], desk: Desk) -> list[Walk]:
         if not live:
             return []
         asks = [Ask(customer_id=c) for c in sorted({t.customer_id for t in live})]
-        path = _Path(Room(desk, uow, now, asks, readings, degraded), live)
-        for timer in live:
-            path.take(timer)
-        path.write()
+        while True:
+            path = _Path(Room(desk, uow, now, asks, readings, degraded), live)
+            for timer in live:
+                path.take(timer)
+            cut = path.cut()
+            if path.room.around.take(cut):  # else others spent a budget meanwhile: walk again on what is left
+                path.write(cut)
+                break
     return [way for _, way in path.ways]
 
 
@@ -94,8 +98,14 @@ class _Path:
             return Reply(None, None, False, {"campaign": wanted.campaign, "reason": Reason.ENDED.value})
         return reply_of(self.room.choose(self.room.case_of(ask_of(one, case.now, wanted))), wanted)
 
-    def write(self) -> None:
-        """Decisions, instances, their steps and next timers, ways drawn, and what does not go any more."""
+    def cut(self) -> list[Send]:
+        """What is booked and not handed over, and does not go any more because its journey is over."""
+        over = [way.instance for _, way in self.ways if way.instance.ending in CUTTING]
+        booked = [self.outlook.sends.get(message_id) for one in over for message_id in one.message_ids]
+        return [send for send in booked if send is not None and send.state is SendState.RESERVED]
+
+    def write(self, cut: Sequence[Send]) -> None:
+        """Decisions, instances, their steps and next timers, ways drawn, and what was `cut`."""
         uow, now = self.uow, self.room.now
         self.room.write()
         ways = [way for _, way in self.ways]
@@ -118,16 +128,8 @@ class _Path:
         ]
         if exposures:
             uow.exposures.add(exposures)
-        for way in ways:
-            if way.instance.ending in CUTTING:
-                self._release(way.instance, way.sight.now)
-
-    def _release(self, one: Instance, now: datetime) -> None:
-        """What is booked and not handed over does not go any more."""
-        for message_id in one.message_ids:
-            send = self.outlook.sends.get(message_id)
-            if send is not None and send.state is SendState.RESERVED:
-                self.uow.sends.move(message_id, SendState.RELEASED, now, Reason.CANCELLED)
+        for send in cut:
+            uow.sends.move(send.message_id, SendState.RELEASED, self.room.at[send.customer_id], Reason.CANCELLED)
 
 
 def ask_of(one: Instance, now: datetime, wanted: Said | None = None) -> Ask:

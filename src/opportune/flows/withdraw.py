@@ -11,6 +11,7 @@ from opportune.domain.customers import Customer
 from opportune.domain.messages import Deliver, Send, SendState
 from opportune.domain.suppressions import Suppression, keys_of, listed
 from opportune.flows.rouse import rouse
+from opportune.flows.spend import give_back
 from opportune.playbook.reach import ConsentPolicy
 from opportune.ports import UnitOfWork
 
@@ -26,17 +27,24 @@ def withdraw(customer_ids: Collection[str], now: datetime, uow: UnitOfWork) -> i
     Under their locks. A message that its caller sends and whose instant has come counts as sent: it is left alone.
     Those on a journey look again at once.
     """
+    released = withdrawn(customer_ids, now, uow)
+    give_back(released, uow)
+    return len(released)
+
+
+def withdrawn(customer_ids: Collection[str], now: datetime, uow: UnitOfWork) -> list[Send]:
+    """The same: what was released. What it used of budgets is the caller's to give back, once for its transaction."""
     if not customer_ids:
-        return 0
+        return []
     rouse(customer_ids, uow, now)
     logs = uow.sends.log(customer_ids, now - WITHIN)
     booked = {c: mine for c, sends in logs.items() if (mine := [s for s in sends if _is_open(s, now)])}
     if not booked:
-        return 0
+        return []
     people, consents = uow.customers.get(booked), uow.consents.of(booked)
     who = {c: people.get(c) or Customer(customer_id=c) for c in booked}
     entries = suppressions_of(who.values(), uow)
-    n_released = 0
+    released: list[Send] = []
     for customer_id, sends in booked.items():
         standing = Standing(consents.get(customer_id, ()))
         for send in sends:
@@ -44,8 +52,8 @@ def withdraw(customer_ids: Collection[str], now: datetime, uow: UnitOfWork) -> i
             refusal = refused(send.channel, send.topic, is_transactional, standing, entries[customer_id], _NOTHING_SAID)
             if refusal is not None:
                 uow.sends.move(send.message_id, SendState.RELEASED, now, refusal.reason)
-                n_released += 1
-    return n_released
+                released.append(send)
+    return released
 
 
 def suppressions_of(

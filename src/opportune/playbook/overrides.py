@@ -14,7 +14,10 @@ from opportune.playbook.schema import Experiment, PlaybookSpec
 from opportune.playbook.shape import fit, keys_at
 
 #: What a decision reads, and so what an experiment may change: section -> number of keys that name one block of it.
-OVERRIDABLE = {"campaigns": 2, "caps": 2, "quiet_hours": 1, "exploration": 1, "max_messages": 0}
+OVERRIDABLE = {
+    "campaigns": 2, "caps": 2, "levers": 2, "channels": 2, "fatigue": 1, "quiet_hours": 1, "exploration": 1,
+    "hold_for_better": 0, "max_messages": 0,
+}  # fmt: skip
 _MOST_COMBINATIONS = 256
 
 
@@ -95,10 +98,10 @@ def _path_fault(path: Path, raw: Mapping[str, Any], spec: PlaybookSpec) -> str |
     if section not in OVERRIDABLE:
         sections = ", ".join(f"{s}.*" if n else s for s, n in OVERRIDABLE.items())
         return f"`{section}` cannot be overridden: an experiment changes what a decision reads, {sections}"
-    if len(path) <= OVERRIDABLE[section] or (section == "max_messages" and len(path) > 1):
+    if len(path) <= OVERRIDABLE[section] or (not OVERRIDABLE[section] and len(path) > 1):
         return f"`{'.'.join(map(str, path))}` is no single value: name one, like `caps.weekly.at_most`"
-    if section == "quiet_hours" and spec.quiet_hours is None:
-        return "the playbook has no quiet hours to change: declare `quiet_hours` first"
+    if section in ("quiet_hours", "fatigue") and getattr(spec, section) is None:
+        return f"the playbook has no {section.replace('_', ' ')} to change: declare `{section}` first"
     tree: Any = raw.get(section, {})
     for depth in range(1, len(path)):
         key = str(path[depth])
@@ -122,13 +125,14 @@ def _invalid(raw: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]], nam
     tree = applied({section: block for section, block in raw.items() if section != "experiments"}, *overrides)
     spec, found = fit(tree)
     paths = [path_of(dotted) for override in overrides for dotted in override]
-    campaigns: dict[str, Any] = {}
+    texts: dict[str, dict[str, Any]] = {}
     for path in paths:
-        if path[0] == "campaigns":
+        section, name = str(path[0]), str(path[1]) if len(path) > 1 else ""
+        if section in ("campaigns", "levers", "channels"):
             touched = {str(p[2]) for p in paths if p[:2] == path[:2]}
-            block = tree["campaigns"][path[1]]
-            campaigns[str(path[1])] = {key: value for key, value in block.items() if key in touched}
-    texts = {"campaigns": campaigns, "audiences": tree.get("audiences")}
+            block = tree[section][name]
+            texts.setdefault(section, {})[name] = {key: value for key, value in block.items() if key in touched}
+    texts["audiences"] = tree.get("audiences") or {}
     return [*found, *errors_in_texts(texts, names), *errors_in(tree, spec)]
 
 

@@ -24,6 +24,7 @@ from opportune.playbook.reach_references import (
 from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
 from opportune.playbook.templates import check_template, without_fallback
 from opportune.playbook.trigger_references import errors_in_trigger, fault_of_text, not_a_property, ons_of, unknown
+from opportune.playbook.worth_references import errors_in_worth, fault_of_feature, warnings_in_worth
 
 _PROPERTY = re.compile(r"^properties(\.\w+)+$")
 _TEXTS = ("subject", "body", "cta", "url")
@@ -35,7 +36,7 @@ Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
 NAMED = (
     "goals", "topics", "caps", "send_windows", "audiences", "occasions", "sources", "triggers", "campaigns", "journeys",
-    "experiments",
+    "levers", "budgets", "experiments",
 )  # fmt: skip
 #: Who may take part in an experiment: nothing that depends on the request, or on the models under test.
 TAKES_PART_ROOTS = ("features", "traits")
@@ -60,6 +61,9 @@ def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ..
     for name, experiment in spec.experiments.items():
         if experiment.when is not None:
             yield ("experiments", name, "when"), experiment.when, TAKES_PART_ROOTS
+    for name, lever in spec.levers.items():
+        if lever.when is not None:
+            yield ("levers", name, "when"), lever.when, ROOTS
     for name, audience in spec.audiences.items():
         yield ("audiences", name), audience, AUDIENCE_ROOTS
 
@@ -80,7 +84,10 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
         yield from _condition_faults(("audiences", name), text, names, AUDIENCE_ROOTS, {})
     for path, text, may_read in conditions_below(raw.get("journeys"), ("journeys",)):
         yield from _condition_faults(path, text, names, may_read, audiences)
-    for section in ("goals", "triggers", "campaigns", "experiments"):
+    for path, text in _texts_below(raw.get("channels"), ("channels",)):
+        if fault := fault_of_feature(path, text, names):
+            yield path, fault
+    for section in ("goals", "triggers", "campaigns", "levers", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
             if section == "experiments" and len(path) > 3:
                 continue  # overrides are judged where they are applied (overrides.py)
@@ -153,10 +160,12 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
         yield from errors_in_quiet_hours(spec.quiet_hours)
     for name, window in spec.send_windows.items():
         yield from errors_in_window(name, window, declared["topics"])
+    yield from errors_in_worth(spec, declared, tags)
 
 
 def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
     """What works but is probably not meant."""
+    yield from warnings_in_worth(spec)
     used = {campaign.trigger for campaign in spec.campaigns.values()} | {j.start for j in spec.journeys.values()}
     for name in spec.triggers:
         if name not in used:

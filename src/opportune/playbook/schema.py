@@ -13,6 +13,7 @@ from opportune.playbook.reach import ConsentPolicy, QuietHours, SendWindow
 from opportune.playbook.sources import Source
 from opportune.playbook.triggers import Occasion, Trigger
 from opportune.playbook.values import Block, Channel, Duration, Instant, Name, Purpose, parse_duration
+from opportune.playbook.worth import Budget, ChannelTerms, Fatigue, Lever
 
 
 class Goal(Block):
@@ -104,6 +105,10 @@ class Campaign(Block):
     when: str | None = None
     goal: str | None = None
     lift: float = Field(1.0, ge=0, le=1, description="Share of the goal's probability credited to the message.")
+    prior_weight: float | None = Field(
+        None, gt=0, description="Messages, half of them held back, that `lift` weighs as much as; null: it stays."
+    )
+    p_goal: float | None = Field(None, ge=0, le=1, description="The goal's probability while no model scores it.")
     value_minor: int | None = Field(
         None, description="Value of success; overrides the goal's. Null and no goal: ranked by priority."
     )
@@ -140,6 +145,7 @@ class Exploration(Block):
     """Exploration: with probability `rate` draw uniformly over feasible actions and nothing. Off by default."""
 
     rate: float = Field(0.0, ge=0, le=1)
+    floor: float = Field(0.0, ge=0, le=1, description="No feasible action, nothing included, is less likely than this.")
     hours: float = Field(0.0, ge=0, le=1, description="Else: probability to draw the hour evenly.")
 
 
@@ -214,6 +220,13 @@ class PlaybookSpec(Block):
     watch_every: Duration = timedelta(days=1)
     campaigns: dict[Name, Campaign] = Field(default_factory=dict)
     journeys: dict[Name, Journey] = Field(default_factory=dict)
+    fatigue: Fatigue | None = None
+    channels: dict[Channel, ChannelTerms] = Field(default_factory=dict)
+    levers: dict[Name, Lever] = Field(default_factory=dict)
+    budgets: dict[Name, Budget] = Field(default_factory=dict)
+    hold_for_better: Duration | None = Field(
+        None, description="A message waits when it would take the place of a better one that is due within this time."
+    )
     exploration: Exploration = Exploration()
     experiments: dict[Name, Experiment] = Field(default_factory=dict)
     holdout: Holdout = Holdout()

@@ -45,9 +45,11 @@ from opportune.ports.stores import (
 from opportune.ports.suppressions import Suppressions
 from opportune.ports.unit import Ledger, UnitOfWork
 from opportune.ports.watches import Watches
+from opportune.ports.worth import Budgets, Records
 
 __all__ = [
     "Archive",
+    "Budgets",
     "Clock",
     "Consents",
     "Courier",
@@ -78,6 +80,7 @@ __all__ = [
     "Outcomes",
     "Playbooks",
     "Point",
+    "Records",
     "RunLog",
     "Sends",
     "Sources",

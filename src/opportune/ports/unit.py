@@ -25,6 +25,7 @@ from opportune.ports.ledger import (
 )
 from opportune.ports.suppressions import Suppressions
 from opportune.ports.watches import Watches
+from opportune.ports.worth import Budgets, Records
 
 
 class UnitOfWork(Catalogued, Protocol):
@@ -66,6 +67,10 @@ class UnitOfWork(Catalogued, Protocol):
     def idempotency(self) -> Idempotency: ...
     @property
     def cursors(self) -> Cursors: ...
+    @property
+    def budgets(self) -> Budgets: ...
+    @property
+    def records(self) -> Records: ...
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A nested scope: an exception inside undoes only what was written inside, and goes on to the caller."""

@@ -103,3 +103,32 @@ def test_a_test_customer_is_in_no_trial_and_a_holdout_counts_where_something_wou
     assert [m.is_virtual for m in held.messages] == [True]
     assert [r.rule for r in held.removed if r.stage == "withhold"] == ["holdout.big"]
     assert not decide(case(book, assignments={"holdout.small": "holdout"}), book).messages[0].is_virtual
+
+
+WORTH = """
+fatigue: {p_unsubscribe: 0.002, value_of_reach_minor: 500}
+channels: {push: {cost_minor: 1}, sms: {cost_minor: 5}}
+levers: {news: {topic: news, times: 1.5}}
+"""
+
+
+@ARMS
+@pytest.mark.parametrize(
+    ("override", "channel", "is_met"),
+    [
+        ("fatigue.p_unsubscribe: 0.02", "email", True),
+        ("hold_for_better: 1d", "email", True),
+        ("levers.news.times: 3", "push", True),
+        ("levers.news.times: 3", "inapp", False),  # news, too, but without a value: nothing to multiply
+        ("levers.news.channel: push", "email", True),
+        ("channels.push.cost_minor: 3", "push", True),
+        ("channels.sms.cost_minor: 3", "push", False),
+    ],
+)
+def test_what_values_are_made_of_counts_when_something_was_weighed_by_it(
+    arm: str, override: str, channel: str, is_met: bool
+) -> None:
+    """Not for campaigns without a value, nor for those that another lever or channel concerns."""
+    book = playbook(WORTH + trial(override))
+    decision = met(book, arm, ask=Ask(customer_id="c1", channels=(channel,)))
+    assert bool(decision.exposures) is is_met

@@ -40,6 +40,9 @@ def problem_of(text: str) -> str:
         ("campaigns.big.content.email.subject: '{{ broken'", "template"),
         ("exploration.rate: 1.5", "exploration.rate"),
         ("quiet_hours.start: 20:00", "declare `quiet_hours` first"),
+        ("fatigue.p_unsubscribe: 0.1", "declare `fatigue` first"),
+        ("levers.more.times: 2", "the playbook has no `levers.more`"),
+        ("hold_for_better.at_most: 2", "is no single value"),
     ],
 )
 def test_a_wrong_override_is_told_with_its_line_and_what_to_do(override: str, said: str) -> None:
