@@ -107,6 +107,8 @@ NAMES = {"add": "Product Added", "view": "Viewed", "order": "Order Completed", "
 WORDS = st.sampled_from(["add", "add", "add", "view", "view", "browse", "browse", "order", "leave"])
 STARTS = {"add": "cart", "browse": "browsed"}
 WHO = st.sampled_from(["u1", "u1", "u2", "anon:a1", "anon:a2"])
+#: Who turns out to be whom.
+PAIRS = st.sampled_from([("anon:a1", "u1"), ("anon:a2", "u2")])
 KEYS = st.sampled_from(["k1", "k2"])
 LAGS = st.sampled_from([0, 0, 0, 1, 30, 300, 1500]).map(lambda minutes: timedelta(minutes=minutes))
 JUMPS = st.sampled_from([1, 30, 60, 121, 181, 361, 721, 1441, 3000, 8000]).map(lambda m: timedelta(minutes=m))
@@ -235,16 +237,25 @@ class AllTogether(RuleBasedStateMachine):
         )
         self.town.opens(walker, n)
 
-    @rule(pair=st.sampled_from([("anon:a1", "u1"), ("anon:a2", "u2")]))
+    @rule(pair=PAIRS)
     def turns_out_to_be(self, pair: tuple[str, str]) -> None:
         nobody, somebody = pair
-        if self.n_events % 2:
-            return
         real = self.instances()
         self.take(
             self.event(EventKind.IDENTIFY, "Identified", somebody, timedelta(0), anonymous_id=nobody[5:], traits={})
         )
         self.town.merges(nobody, somebody, lambda w: real[w.serial].instance_id)
+
+    @rule(pair=PAIRS, key=KEYS, word=st.sampled_from(["add", "browse"]), by=JUMPS, merges=st.booleans())
+    def two_begin(self, pair: tuple[str, str], key: str, word: str, by: timedelta, merges: bool) -> None:
+        """A nameless visitor does as a customer does, a while later; perhaps they are one."""
+        nobody, somebody = pair
+        self.happens([(word, somebody, key, timedelta(0))])
+        self.goes_on(by, None)
+        self.happens([(word, nobody, key, timedelta(0))])
+        self.goes_on(by, nobody)
+        if merges:
+            self.turns_out_to_be(pair)
 
     @rule(edit=st.sampled_from(sorted(EDITS)))
     def is_edited(self, edit: str) -> None:
