@@ -34,9 +34,9 @@ from opportune.flows.walk import walk
 from opportune.playbook.load import Playbook, load_files
 from opportune.ports import Ledger, UnitOfWork
 
-EXAMPLES = int(os.environ.get("OPPORTUNE_JOURNEY_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("OPPORTUNE_JOURNEY_EXAMPLES", "100"))
 STEPS = int(os.environ.get("OPPORTUNE_JOURNEY_STEPS", "50"))
-ON_SQL = max(8, EXAMPLES // 20)
+ON_SQL = max(6, EXAMPLES // 20)
 
 SHOP = BASE.replace(
     "triggers:\n",
