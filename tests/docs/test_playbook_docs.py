@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import journeys, schema, sources, triggers
+from opportune.playbook import journeys, limits, schema, sources, triggers
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import load_files
 from opportune.playbook.templates import _FILTERS
@@ -21,6 +21,7 @@ HEADING = {
     "QuietHours": ("Quiet hours", ""),
     "Cap": ("Caps", ""),
     "Counts": ("Caps", "counts."),
+    "Adapt": ("Caps", "adapt."),
     "Trigger": ("Triggers", ""),
     "On": ("Triggers", "on."),
     "Occasion": ("Occasions", ""),
@@ -48,7 +49,7 @@ HEADING = {
 PARENTS = {"heartbeat", "min_rate"}
 BLOCKS = {
     name: block
-    for module in (schema, sources, triggers, journeys)
+    for module in (schema, limits, sources, triggers, journeys)
     for name, block in vars(module).items()
     if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }
