@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from opportune.adapters.feast_repo import Place
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of, schema, table_of
+from opportune.adapters.parquet_archive import ParquetArchive, schema, table_of
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
-from opportune.domain.identity import customer_id_of, spans
+from opportune.domain.identity import N_BUCKETS, bucket_of, customer_id_of, spans
 from opportune.domain.instants import from_us, to_us
 from opportune.features.catalog import NAMES
 from opportune.features.hours import smoothed_rows
