@@ -164,7 +164,7 @@ class Market:
             case = replace(case_of(arrival, self.book, sends), budgets=tuple(standings))
             decision = decide(case, self.book)
             for message in decision.messages:
-                sends.append(record.send_of(decision, message, case.ask))
+                sends.append(record.send_of(decision, message, case))
                 place = f"{message.channel}_a_day", _midnight(message.send_at)
                 self.spent[place] = self.spent.get(place, 0) + 1
                 self.earned[arrival.at.day] = self.earned.get(arrival.at.day, 0.0) + worth_of(message.campaign, arrival)

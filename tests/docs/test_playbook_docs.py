@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import journeys, reach, schema, sources, triggers, worth
+from opportune.playbook import journeys, limits, reach, schema, sources, triggers, worth
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import load_files
 from opportune.playbook.templates import _FILTERS
@@ -24,6 +24,7 @@ HEADING = {
     "OpenHours": ("Send windows", "open.*."),
     "Cap": ("Caps", ""),
     "Counts": ("Caps", "counts."),
+    "Adapt": ("Caps", "adapt."),
     "Trigger": ("Triggers", ""),
     "On": ("Triggers", "on."),
     "Occasion": ("Occasions", ""),
@@ -56,7 +57,7 @@ HEADING = {
 PARENTS = {"heartbeat", "min_rate"}
 BLOCKS = {
     name: block
-    for module in (schema, reach, sources, triggers, journeys, worth)
+    for module in (schema, limits, reach, sources, triggers, journeys, worth)
     for name, block in vars(module).items()
     if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }

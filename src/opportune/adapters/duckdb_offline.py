@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from opportune.adapters.feast_repo import Place
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of, schema, table_of
+from opportune.adapters.parquet_archive import ParquetArchive, schema, table_of
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
-from opportune.domain.identity import customer_id_of, spans
+from opportune.domain.identity import N_BUCKETS, bucket_of, customer_id_of, spans
 from opportune.domain.instants import from_us, to_us
 from opportune.features.catalog import NAMES
 from opportune.features.hours import smoothed_rows
@@ -25,6 +25,8 @@ _UNCLAIMED = (
 _COLUMNS = "id_key, name, origin, epoch_us(event_at) AS us, epoch_us(known_at) AS known_us, " + ", ".join(COLUMNS)
 #: Identity spans: key -> (customer id, from, to) with instants in microseconds, [from, to).
 Owners = dict[str, list[tuple[str, int, int]]]
+#: One of them with its key in front.
+Held = tuple[str, str, int, int]
 
 
 class DuckDbOffline:
@@ -34,6 +36,13 @@ class DuckDbOffline:
         self._home, self._place = home, place
         self._archive = ParquetArchive(home)
         self._n_threads = n_threads
+        #: The last claims and what came of them: page after page is asked under the same ones.
+        self._last: tuple[Sequence[Claim], Owners] = ((), {})
+
+    def _owners_of(self, claims: Sequence[Claim]) -> Owners:
+        if self._last[0] is not claims:
+            self._last = (claims, _owners(claims))
+        return self._last[1]
 
     def as_of(
         self,
@@ -61,8 +70,9 @@ class DuckDbOffline:
         )
         buckets = asked["customer_id"].map({c: bucket_of(c) for c in asked["customer_id"].unique()})
         asked_names = NAMES if names is None else tuple(dict.fromkeys(names))
-        sql, owners = features_sql(asked_names), _owners(claims)
+        sql, owners = features_sql(asked_names), self._owners_of(claims)
         tails = _by_bucket(tail, owners)
+        claimed = _claimed_by_bucket(owners)
         parts = []
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
@@ -70,7 +80,8 @@ class DuckDbOffline:
                 connection.execute(f"SET threads = {int(self._n_threads)}")
             for bucket, part in asked.groupby(buckets):
                 mine = tails.get(int(str(bucket)), [])
-                found = self._bucket(connection, int(str(bucket)), part, mine, owners, sql)
+                held = claimed.get(int(str(bucket)), [])
+                found = self._bucket(connection, int(str(bucket)), part, mine, held, sql)
                 parts.append(found[["row_id", *asked_names]])
         found = pd.concat(parts).set_index("row_id").sort_index() if parts else pd.DataFrame(columns=list(asked_names))
         if len(found) != len(rows):
@@ -93,18 +104,12 @@ class DuckDbOffline:
         return FeastOffline(self._home, place=self._place).look_up(self.as_of(rows, tail, claims, names))
 
     def _bucket(
-        self, connection: Any, bucket: int, asked: Any, tail: list[tuple[Event, str]], owners: Owners, sql: str
+        self, connection: Any, bucket: int, asked: Any, tail: list[tuple[Event, str]], held: list[Held], sql: str
     ) -> Any:
         """Features of the asked rows of one bucket: what a cluster would run as one task."""
         import pyarrow as pa
 
-        mine = [
-            (key, customer_id, start, end)
-            for key, held in owners.items()
-            if any(bucket_of(customer_id) == bucket for customer_id, _, _ in held)
-            for customer_id, start, end in held
-        ]
-        keys, customers, starts, ends = zip(*mine, strict=True) if mine else ((), (), (), ())
+        keys, customers, starts, ends = zip(*held, strict=True) if held else ((), (), (), ())
         owned = pa.table(
             {
                 "id_key": pa.array(keys, pa.string()),
@@ -195,6 +200,15 @@ def _owners(claims: Sequence[Claim]) -> Owners:
             whole.append((customer_id_of(key), at, _EVER[1]))
         owners[key] = whole
     return owners
+
+
+def _claimed_by_bucket(owners: Owners) -> dict[int, list[Held]]:
+    """Every span of each claimed key, in the bucket of everybody who ever owned it."""
+    found: dict[int, list[Held]] = defaultdict(list)
+    for key, held in owners.items():
+        for bucket in {bucket_of(customer_id) for customer_id, _, _ in held}:
+            found[bucket] += [(key, customer_id, start, end) for customer_id, start, end in held]
+    return found
 
 
 def _by_bucket(tail: Sequence[tuple[Event, str]], owners: Owners) -> dict[int, list[tuple[Event, str]]]:

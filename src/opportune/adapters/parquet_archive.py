@@ -12,20 +12,12 @@ import orjson
 
 from opportune.adapters.archive_compaction import compact, files_of
 from opportune.domain.events import Event, EventKind, Origin
-from opportune.domain.identity import customer_id_of
+from opportune.domain.identity import N_BUCKETS, bucket_of, customer_id_of
 from opportune.domain.instants import from_us
 from opportune.features.measures import COLUMNS, KINDS, Measures, extract
 
-#: Fixed for the life of an archive: a customer's events are all in one bucket, whatever the number of customers.
-N_BUCKETS = 16
-
 _TIMES = ("original_at", "sent_at", "received_at", "event_at", "known_at", "ingested_at")
 _TEXTS = ("message_id", "id_key", "customer_id", "kind", "name", "origin")
-
-
-def bucket_of(customer_id: str) -> int:
-    """The bucket of a customer, 0..15: a stable hash, the same in every process."""
-    return hashlib.blake2b(customer_id.encode("utf-8", "surrogatepass"), digest_size=4).digest()[0] % N_BUCKETS
 
 
 class ParquetArchive:

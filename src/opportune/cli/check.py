@@ -1,6 +1,7 @@
 """opportune check."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ def command(ctx: click.Context, folder: Path | None, map_file: Path | None, as_j
     from opportune.settings import Settings
 
     settings = Settings()
-    report = check(folder or settings.playbook)
+    report = check(folder or settings.playbook, datetime.now(UTC))
     lines = [str(p) for p in report.problems] + [f"warning: {w}" for w in report.warnings] + [report.summary]
     if map_file is not None and report.playbook is not None:
         try:

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from opportune.decision.candidate import Candidate, Choice, Option, Sifted, Slot
 from opportune.decision.caps import Book
 from opportune.decision.foresee import Foreseen
+from opportune.decision.rules import limits
 from opportune.decision.slots import Blocked, earliest_slot
 from opportune.decision.zones import calendar_zone, zones_of
 from opportune.domain.decisions import Case, Reason, Removal, Stage
 from opportune.domain.instants import from_us
+from opportune.playbook.load import Playbook
 
 
 def hold(
     candidates: Sequence[Candidate],
     foreseen: Sequence[Foreseen],
     case: Case,
+    playbook: Playbook,
     chosen: Sequence[Choice] = (),
 ) -> Sifted:
     """Candidates with the slots that leave room for what is foreseen and worth more; without any it is held.
@@ -26,7 +29,7 @@ def hold(
     """
     if not foreseen:
         return Sifted(list(candidates), [])
-    ahead = _Ahead(case, chosen)
+    ahead = _Ahead(case, playbook, chosen)
     kept: list[Candidate] = []
     removed: list[Removal] = []
     for candidate in candidates:
@@ -57,8 +60,8 @@ def hold(
 class _Ahead:
     """Whether a foreseen message still finds a slot once another one is sent."""
 
-    def __init__(self, case: Case, chosen: Sequence[Choice]) -> None:
-        self._sends = case.sends
+    def __init__(self, case: Case, playbook: Playbook, chosen: Sequence[Choice]) -> None:
+        self._case, self._limits = case, limits(case, playbook)
         self._chosen = [(c.slot.at_us, c.candidate.option) for c in chosen if c.candidate.option.counts]
         self._zones, self._zone = zones_of(case.customer), calendar_zone(case.customer)
         self._free: dict[int, bool] = {}
@@ -73,7 +76,7 @@ class _Ahead:
         what = foreseen.candidate
         at = earliest_slot(
             foreseen.due_us, what.expires_us, what.option.quiet, self._zones, what.option.caps,
-            Book(self._sends, chosen), self._zone,
+            Book(self._case.sends, chosen, self._case.account_sends, self._limits), self._zone,
         )  # fmt: skip
         return not isinstance(at, Blocked)
 

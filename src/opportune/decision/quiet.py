@@ -4,6 +4,7 @@ With no zone known an instant is open only when it is open in every place the cu
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opportune.decision.openings import EVERY_DAY, Opening, Openings, opens_everywhere, second_of
 from opportune.decision.zones import Zones
@@ -36,9 +37,10 @@ class QuietRule:
         return opens_everywhere(at, self.openings, zones)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Quiet:
-    """All the blocks of hours that bind one message; never empty. Every one of them must be open."""
+    """All the blocks of hours that bind one message; never empty. Every one of them must be open. The same blocks are
+    the same object, so that candidates under the same hours are told apart from others at no cost."""
 
     rules: tuple[QuietRule, ...]
 
@@ -82,4 +84,9 @@ def compile_window(name: str, window: SendWindow) -> QuietRule:
 def quiet_for(rules: tuple[QuietRule, ...], channel: str, purpose: str, topic: str, obeys: bool) -> Quiet | None:
     """The hours that bind one message; null when none does. `obeys`: its campaign obeys quiet hours."""
     bound = tuple(rule for rule in rules if rule.binds(channel, purpose, topic)) if obeys else ()
-    return Quiet(bound) if bound else None
+    return _of(bound) if bound else None
+
+
+@lru_cache(maxsize=1024)
+def _of(bound: tuple[QuietRule, ...]) -> Quiet:
+    return Quiet(bound)

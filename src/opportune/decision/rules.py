@@ -6,7 +6,7 @@ from typing import Any
 
 from opportune.decision.budgets import BudgetRule, compile_budget
 from opportune.decision.candidate import Asked, Option
-from opportune.decision.caps import CapRule, compile_cap
+from opportune.decision.caps import CapRule, compile_cap, limits_of
 from opportune.decision.consent import Policies
 from opportune.decision.quiet import QuietRule, compile_quiet, compile_window, quiet_for
 from opportune.domain.decisions import Ask, Case
@@ -33,6 +33,8 @@ class Rules:
     quiet: tuple[QuietRule, ...]
     consent: Policies
     budgets: tuple[BudgetRule, ...]
+    #: Those of `caps` whose limit depends on the customer.
+    varying: tuple[CapRule, ...]
 
     def options(self, ask: Ask) -> tuple[Option, ...]:
         """What could be said: to a step of a journey its one campaign, to a firing or a named trigger its own
@@ -85,12 +87,29 @@ def compile_rules(playbook: Playbook) -> Rules:
         quiet=quiet,
         consent=Policies(spec.consent),
         budgets=budgets,
+        varying=tuple(rule for rule in caps if rule.adapt is not None or rule.is_per_account),
     )
 
 
 def policy_of(playbook: Playbook, traits: Mapping[str, Any]) -> ConsentPolicy:
     """What holds for a customer with these traits while they have said nothing."""
     return rules_of(playbook).consent.of(traits)
+
+
+def limits(case: Case, playbook: Playbook) -> dict[CapRule, int]:
+    """The limits of this customer that are other than the playbook declares."""
+    varying = rules_of(playbook).varying
+    if not varying:
+        return {}
+    scores = {name: score.p for name, score in case.scores.items()}
+    return limits_of(varying, case.customer.account_id is not None, case.features, scores)
+
+
+def adapted(case: Case, playbook: Playbook) -> dict[str, int]:
+    """The limits that adapt, by name of the cap, as this decision has them: a message keeps them until its hand-off."""
+    if not any(rule.adapt for rule in rules_of(playbook).varying):
+        return {}
+    return {rule.name: limit for rule, limit in limits(case, playbook).items() if rule.adapt is not None}
 
 
 def explores(case: Case, playbook: Playbook) -> bool:

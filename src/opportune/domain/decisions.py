@@ -9,7 +9,7 @@ from typing import Any
 from opportune.domain.budgets import BudgetStanding
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.evidence import CampaignRecord
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.messages import AccountSend, Deliver, Send
 from opportune.domain.suppressions import Suppression
 
 #: A finished feature value: null has the meaning its catalogue entry states.
@@ -165,6 +165,8 @@ class Case:
     #: pseudonymous unit for experiments and MLflow; never the customer id.
     unit: str
     assignments: Mapping[str, str] = field(default_factory=dict)
+    #: sends of everybody in the customer's account, the customer's own included; empty when no cap counts by account.
+    account_sends: tuple[AccountSend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from opportune.decision import record
 from opportune.decision.consent import Standing
 from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
-from opportune.decision.rules import policy_of
+from opportune.decision.rules import adapted, policy_of
 from opportune.decision.zones import zone_of
 from opportune.domain.customers import Customer
 from opportune.domain.decisions import Ask, Case, Decision, Score, Value
@@ -16,6 +16,7 @@ from opportune.domain.messages import Deliver, Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
+from opportune.flows import accounts
 from opportune.flows.around import Around, Surroundings
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.firing import fate_of, firing_id, stored, timer_of
@@ -25,6 +26,7 @@ from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.set_out import set_out
 from opportune.flows.states import ledger_states, unpack_readable
 from opportune.flows.withdraw import suppressions_of
+from opportune.playbook.vary import overridden
 from opportune.ports import OutboxItem, Unavailable, UnitOfWork
 
 
@@ -78,9 +80,11 @@ def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
     readings, degraded = read_features({a.customer_id for a in open_asks.values()}, now, desk, explained)
     while open_asks:
         ids = sorted({a.customer_id for a in open_asks.values()})
-        with desk.ledger.begin(ids) as uow:
+        in_accounts = accounts.accounts_now(ids, desk)
+        with desk.ledger.begin([*ids, *accounts.locks_of(in_accounts.values())]) as uow:
             whose = canonical_ids(ids, uow)
-            mine = {i: a for i, a in open_asks.items() if whose[a.customer_id] == a.customer_id}
+            held = accounts.still([c for c in ids if whose[c] == c], in_accounts, desk, uow)
+            mine = {i: a for i, a in open_asks.items() if a.customer_id in held}
             while mine:
                 room = Room(desk, uow, now, list(mine.values()), readings, degraded)
                 for i, ask in mine.items():
@@ -88,7 +92,7 @@ def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
                 if room.around.take():  # else others spent a budget meanwhile: decide again on what is left
                     room.write()
                     break
-        # Asked under a merged or anonymous id: once more, holding the lock of who it really is.
+        # Asked under a merged or anonymous id, or in another account by now: once more, holding the right locks.
         open_asks = {i: replace(a, customer_id=whose[a.customer_id]) for i, a in open_asks.items() if i not in mine}
     return [a for a in answers if a is not None]
 
@@ -181,6 +185,7 @@ class Room:
         everyone = [self.customers.get(c) or Customer(customer_id=c) for c in ids]
         self.suppressions = suppressions_of(everyone, uow)
         self.around = Around(ids, self.now, desk.playbook, uow)
+        self.account_sends = accounts.account_logs(self.customers.values(), self.now, desk.playbook, uow)
         self.booked: list[Send] = []
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
@@ -224,12 +229,14 @@ class Room:
     def case_of(self, ask: Ask) -> Case:
         """What a decision on this ask depends on."""
         who = ask.customer_id
+        customer = self.customers.get(who) or Customer(customer_id=who)
         known = Past(
-            self.customers.get(who) or Customer(customer_id=who),
+            customer,
             (),
             tuple(self.consents.get(who, ())),
             tuple(self.sends.get(who, ())),
             self.suppressions[who],
+            tuple(accounts.log_of(customer, self.account_sends)),
         )
         at, around = self.at[who], self.around.of(ask, self.at[who])
         return case_of(ask, known, at, self.readings[who], self.desk, around=around, degraded=self.degraded)
@@ -239,10 +246,12 @@ class Room:
         ask, decision = case.ask, choose(case, self.desk.playbook)
         if not ask.dry_run:
             self.decided.append((ask, case, decision))
-            booked = [record.send_of(decision, message, ask, case.assignments) for message in decision.messages]
+            limits = adapted(case, overridden(self.desk.playbook, case.assignments)) if decision.messages else {}
+            booked = [record.send_of(decision, message, case, limits) for message in decision.messages]
             booked = self.around.book(booked, case.assignments)
-            self.booked += booked
             self.sends.setdefault(ask.customer_id, []).extend(booked)
+            accounts.note(booked, self.account_sends)
+            self.booked += booked
         return decision
 
     def write(self) -> None:
@@ -289,7 +298,7 @@ def case_of_past(ask: Ask, past: Past, at: datetime, desk: Desk) -> Case:
     readings = readings_from(values, {}, desk, explained)
     tell_hours(readings, {past.customer.customer_id: past.customer}, at, desk, explained)
     reading = readings[past.customer.customer_id]
-    return case_of(ask, past, at, reading, desk, degraded=False)
+    return case_of(ask, past, at, reading, desk)
 
 
 def case_of(
@@ -300,7 +309,7 @@ def case_of(
     desk: Desk,
     *,
     around: Surroundings = Surroundings(),
-    degraded: bool,
+    degraded: bool = False,
 ) -> Case:
     """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores.
 
@@ -325,6 +334,7 @@ def case_of(
         scores=reading.scores if may_profile else {},
         consents=past.consents,
         sends=past.sends,
+        account_sends=past.account_sends,
         suppressions=past.suppressions,
         public_url=desk.public_url,
         budgets=around.budgets,

@@ -16,10 +16,11 @@ from opportune.decision.remedy import Remedies, remedies
 from opportune.domain.decisions import Ask, Case, Decision, Firing
 from opportune.domain.events import Event
 from opportune.domain.traits import fold
+from opportune.flows.accounts import log_of
 from opportune.flows.decide import case_of_past
 from opportune.flows.desk import Desk
 from opportune.flows.links import linked_decision
-from opportune.flows.past import Past, past_of
+from opportune.flows.past import Past, logs_then, past_of
 from opportune.flows.withdraw import suppressions_of
 from opportune.playbook.load import Playbook, from_source
 from opportune.ports import Ledger, UnitOfWork
@@ -81,20 +82,21 @@ def explain_moment(
         raise LookupError(f"channel: {campaign} does not speak by {channel}, but by {', '.join(spec.channels)}")
     with desk.ledger.read() as uow:
         past = past_of(customer_id, at, desk.playbook, uow)
-        other = _otherwise(past, assumed, at, uow) if assumed else past
+        other = _otherwise(past, assumed, at, desk.playbook, uow) if assumed else past
     plain = _told(past, campaign, channel, at, desk, context)
     if not assumed:
         return plain
     return {**_told(other, campaign, channel, at, desk, context), "as_it_was": plain}
 
 
-def _otherwise(past: Past, assumed: Assumed, at: datetime, uow: UnitOfWork) -> Past:
-    """The past as it would have been: lists are asked again, because another address may be on them."""
+def _otherwise(past: Past, assumed: Assumed, at: datetime, playbook: Playbook, uow: UnitOfWork) -> Past:
+    """The past as it would have been: lists and the account are asked again, because traits may name others."""
     events = sorted((*past.events, *assumed.events), key=lambda e: (e.event_at, e.message_id))
     customer = fold(past.customer, assumed.events)
     customer = replace(customer, traits={**customer.traits, **assumed.traits})
     listed = suppressions_of([customer], uow, at)[customer.customer_id]
-    return replace(past, customer=customer, events=tuple(events), suppressions=listed)
+    account = tuple(log_of(customer, logs_then([customer], at, playbook, uow)))
+    return replace(past, customer=customer, events=tuple(events), suppressions=listed, account_sends=account)
 
 
 def _told(

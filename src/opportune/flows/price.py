@@ -11,6 +11,7 @@ from opportune.decision.rules import rules_of
 from opportune.domain.budgets import BudgetPrice
 from opportune.domain.decisions import Case, StoredDecision
 from opportune.experiments.assign import hash_v2
+from opportune.flows.accounts import account_logs, log_of
 from opportune.flows.desk import horizon_start
 from opportune.playbook.load import Playbook
 from opportune.ports import Clock, Ledger, UnitOfWork
@@ -92,11 +93,13 @@ def next_day(rows: Sequence[StoredDecision], now: datetime, playbook: Playbook, 
     cases = [case_from_json(row.case) for row in rows]
     ids = {case.customer.customer_id for case in cases}
     heard = uow.sends.log(ids, horizon_start(now, playbook)) if ids else {}
+    in_accounts = account_logs((case.customer for case in cases), now, playbook, uow)
     for case in cases:
         firing = case.ask.firing
         ask = case.ask if firing is None else replace(case.ask, firing=replace(firing, due_at=firing.due_at + EVERY))
         sends = tuple(heard.get(case.customer.customer_id, ()))
-        yield replace(case, ask=ask, now=case.now + EVERY, sends=sends)
+        account = tuple(log_of(case.customer, in_accounts))
+        yield replace(case, ask=ask, now=case.now + EVERY, sends=sends, account_sends=account)
 
 
 def smoothed(shares: Sequence[float]) -> tuple[float, ...]:

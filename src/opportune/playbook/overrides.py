@@ -132,7 +132,7 @@ def _invalid(raw: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]], nam
             touched = {str(p[2]) for p in paths if p[:2] == path[:2]}
             block = tree[section][name]
             texts.setdefault(section, {})[name] = {key: value for key, value in block.items() if key in touched}
-    texts["audiences"] = tree.get("audiences") or {}
+    texts |= {"audiences": tree.get("audiences") or {}, "caps": tree.get("caps") or {}}
     return [*found, *errors_in_texts(texts, names), *errors_in(tree, spec)]
 
 

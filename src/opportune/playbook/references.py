@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from opportune.playbook.cap_references import doubts_about_caps, errors_in_adapts, errors_in_cap
 from opportune.playbook.conditions import AUDIENCE_ROOTS, ROOTS, ConditionInvalid, Names, compile_condition
 from opportune.playbook.journey_references import (
     conditions_below,
@@ -24,6 +25,7 @@ from opportune.playbook.reach_references import (
 from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
 from opportune.playbook.templates import check_template, without_fallback
 from opportune.playbook.trigger_references import errors_in_trigger, fault_of_text, not_a_property, ons_of, unknown
+from opportune.playbook.unheard import never_heard
 from opportune.playbook.worth_references import errors_in_worth, fault_of_feature, warnings_in_worth
 
 _PROPERTY = re.compile(r"^properties(\.\w+)+$")
@@ -87,6 +89,8 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
     for path, text in _texts_below(raw.get("channels"), ("channels",)):
         if fault := fault_of_feature(path, text, names):
             yield path, fault
+    if names is not None:
+        yield from errors_in_adapts(raw, names)
     for section in ("goals", "triggers", "campaigns", "levers", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
             if section == "experiments" and len(path) > 3:
@@ -216,6 +220,8 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
                 ("caps", name, "counts", "campaign"),
                 f"campaign `{counted}` has `counts_toward_caps: false`: this cap never counts",
             )
+    yield from doubts_about_caps(spec)
+    yield from never_heard(spec)
 
 
 def _texts(content: Content) -> Iterator[tuple[str, str]]:
@@ -258,5 +264,4 @@ def _cap_errors(name: str, cap: Cap, declared: Declared, tags: Collection[str]) 
     ):
         if wanted is not None and wanted not in known:
             yield (*path, "counts", field), unknown(field, wanted, known)
-    if cap.rolling is not None and cap.rolling <= timedelta(0):
-        yield (*path, "in"), "a window needs a length, like 7d"
+    yield from errors_in_cap(name, cap)

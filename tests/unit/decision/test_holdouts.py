@@ -39,7 +39,7 @@ def test_withheld_messages_count_against_caps_as_if_they_had_gone() -> None:
     """The next decision of the week finds the cap full, for the held out as for everybody."""
     given = case(BOOK, assignments=HELD[0], seed="7")
     decision = decide(given, BOOK)
-    booked = record.send_of(decision, decision.messages[0], given.ask)
+    booked = record.send_of(decision, decision.messages[0], given)
     assert booked.is_virtual
     after = decide(case(BOOK, sends=(booked,), now=NOW + timedelta(days=1), assignments=HELD[0]), BOOK)
     assert after.messages == ()
