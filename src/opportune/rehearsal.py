@@ -108,6 +108,8 @@ class _Play:
             o.status(mine[-1].message_id, step.status)
         elif step.scores is not None:
             o.score(**step.scores)
+        elif step.item is not None:
+            o.item(step.item["item_id"], **{name: value for name, value in step.item.items() if name != "item_id"})
         elif step.envelope is not None:
             o.send(step.envelope)
         elif step.ask is not None:

@@ -125,7 +125,7 @@ class Sandbox:
         """Any event in the shape of a batch item: `type`, `userId`, `event`, `properties`, `timestamp`..."""
         self._take(dict(envelope), None, None)
 
-    def item(self, item_id: str, **fields: Any) -> None:
+    def item(self, item_id: str, /, **fields: Any) -> None:
         """What is so of an item of the catalogue, as `PUT /v1/items/{id}`. Raises ValueError naming the field."""
         update = read_update(fields, self.now, item_id)
         put_items([update], self._desk.ledger, self._clock)

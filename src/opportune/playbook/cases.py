@@ -27,7 +27,10 @@ from opportune.playbook.values import Block, Channel, Instant, Name, parse_durat
 #: Where the clock of a case stands at first, as in a sandbox: a Monday, noon UTC.
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 #: What one step may do: exactly one of these.
-ACTS = ("event", "page", "identify", "alias", "consent", "status", "ask", "scores", "envelope")
+ACTS = ("event", "page", "identify", "alias", "consent", "status", "ask", "item", "scores", "envelope")
+
+#: Acts that are nobody's in particular.
+IMPERSONAL = ("item", "scores", "envelope")
 
 
 def _moment(value: object) -> object:
@@ -58,7 +61,7 @@ class Step(Block):
     """One thing that happens. `at`: time since the start, like `1d 2h`, or an instant; exactly one act beside it."""
 
     at: Moment
-    customer: str | None = Field(None, description="Needed by every act but `scores` and `envelope`.")
+    customer: str | None = Field(None, description="Needed by every act but `item`, `scores` and `envelope`.")
     event: str | None = None
     page: str | None = None
     properties: dict[str, Any] = Field(default_factory=dict)
@@ -67,6 +70,7 @@ class Step(Block):
     consent: dict[str, Literal["in", "out"]] | None = Field(None, description="Channel, or channel/topic -> state.")
     status: str | None = Field(None, description="What became of the customer's newest message: opened, clicked...")
     ask: AskStep | None = None
+    item: dict[str, Any] | None = Field(None, description="What is so of an item: `item_id`, `price`, `stock`...")
     scores: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = Field(None, description="From here on, for all.")
     envelope: dict[str, Any] | None = Field(None, description="Any event in the shape of a batch item.")
 
@@ -76,10 +80,12 @@ class Step(Block):
         if len(acts) != 1:
             found = "has " + " and ".join(f"`{a}`" for a in acts) if acts else "has none"
             raise ValueError(f"a step has exactly one of {', '.join(ACTS)}; this one {found}")
-        if acts[0] not in ("scores", "envelope") and self.customer is None:
+        if acts[0] not in IMPERSONAL and self.customer is None:
             raise ValueError(f"`{acts[0]}` needs a `customer`")
         if self.properties and acts[0] not in ("event", "page"):
             raise ValueError("`properties` belong to `event` and `page`")
+        if self.item is not None and not isinstance(self.item.get("item_id"), str):
+            raise ValueError('`item` needs an `item_id`, as text: like {item_id: p7, price: 40, stock: 3}')
         return self
 
 

@@ -10,7 +10,14 @@ from opportune.playbook.lines import Path
 from opportune.playbook.nearest import hint
 from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
 from opportune.playbook.templates import check_template, without_fallback
-from opportune.playbook.trigger_references import errors_in_trigger, fault_of_text, not_a_property, ons_of, unknown
+from opportune.playbook.trigger_references import (
+    carried,
+    errors_in_trigger,
+    fault_of_text,
+    not_a_property,
+    ons_of,
+    unknown,
+)
 from opportune.playbook.values import Channel
 
 CHANNELS: tuple[str, ...] = get_args(Channel)
@@ -168,10 +175,11 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
                 yield path, "`cta` and `url` belong together: the words of the link and where it leads"
             for field, text in _texts(content):
                 for _, missing in without_fallback(text):
-                    yield (
-                        (*path, field),
-                        f'`{missing}` may be missing: add a fallback, like `{{{{ {missing} | default: "..." }}}}`',
-                    )
+                    if missing not in carried(trigger):
+                        yield (
+                            (*path, field),
+                            f'`{missing}` may be missing: add a fallback, like `{{{{ {missing} | default: "..." }}}}`',
+                        )
     for name, cap in spec.caps.items():
         counted = cap.counts.campaign
         if counted in spec.campaigns and not spec.campaigns[counted].counts_toward_caps:
