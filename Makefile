@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench bench-faults bench-features bench-kills serve setup lock clean
+.PHONY: demo test check bench bench-faults bench-features bench-journeys bench-kills serve setup lock clean
 
 setup: $(READY)
 
@@ -44,6 +44,9 @@ bench-features: $(READY)
 
 bench-kills: $(READY)
 	$(BIN)/python -m benchmarks.kills
+
+bench-journeys: $(READY)
+	OPPORTUNE_JOURNEY_EXAMPLES=2000 $(BIN)/python -m pytest -n 0 --durations 3 tests/unit/journeys/test_all_together.py
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv

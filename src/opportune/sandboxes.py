@@ -54,7 +54,8 @@ _ALL = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message the service handed over. `content` holds subject, body, cta; `reasons` why it was chosen."""
+    """A message the service handed over. `content` holds subject, body, cta; `reasons` why it was chosen; `step` of a
+    journey, else null."""
 
     customer_id: str
     campaign: str

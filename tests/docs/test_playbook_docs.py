@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import schema, sources, triggers
+from opportune.playbook import journeys, schema, sources, triggers
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import load_files
 from opportune.playbook.templates import _FILTERS
@@ -27,6 +27,14 @@ HEADING = {
     "Campaign": ("Campaigns", ""),
     "Variant": ("Campaigns", "variants.*."),
     "Content": ("Campaigns", "content.*."),
+    "Journey": ("Journeys", ""),
+    "Leave": ("Journeys", "exit.*."),
+    "Step": ("Journeys", "steps.*."),
+    "Said": ("Journeys", "steps.*.message."),
+    "Pause": ("Journeys", "steps.*.wait."),
+    "Awaited": ("Journeys", "steps.*.wait_until."),
+    "Way": ("Journeys", "steps.*.branch.*."),
+    "Escalation": ("Journeys", "steps.*.escalate."),
     "Exploration": ("Exploration", ""),
     "Experiment": ("Experiments", ""),
     "Variation": ("Experiments", "variations.*."),
@@ -40,7 +48,7 @@ HEADING = {
 PARENTS = {"heartbeat", "min_rate"}
 BLOCKS = {
     name: block
-    for module in (schema, sources, triggers)
+    for module in (schema, sources, triggers, journeys)
     for name, block in vars(module).items()
     if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }
@@ -53,7 +61,7 @@ def section(heading: str) -> str:
 def test_all_examples_of_the_page_load_as_one_playbook_without_a_warning() -> None:
     examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     playbook = load_files({f"example {n:02}": text.encode() for n, text in enumerate(examples)})
-    idle = "no campaign uses this trigger"  # most kinds are shown without words to say
+    idle = "no campaign or journey uses this trigger"  # most kinds are shown without words to say
     assert [w for w in playbook.warnings if idle not in w.message] == []
     assert len(examples) >= 8
 

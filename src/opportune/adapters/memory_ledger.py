@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from opportune.adapters.memory_decisions import MemoryDecisions, MemoryExposures, MemoryPlaybooks
 from opportune.adapters.memory_events import MemoryDeadLetters, MemoryEvents
 from opportune.adapters.memory_items import MemoryInterests, MemoryItems, MemorySources
+from opportune.adapters.memory_journeys import MemoryJourneys
 from opportune.adapters.memory_lock import FairLock
 from opportune.adapters.memory_outbox import MemoryCursors, MemoryIdempotency, MemoryOutbox
 from opportune.adapters.memory_people import MemoryConsents, MemoryCustomers, MemoryIdentities, MemoryStates
@@ -58,6 +59,7 @@ class MemoryUnit:
         self.states = MemoryStates(work)
         self.timers = MemoryTimers(work)
         self.watches = MemoryWatches(work)
+        self.journeys = MemoryJourneys(work)
         self.sends = MemorySends(work)
         self.decisions = MemoryDecisions(work)
         self.playbooks = MemoryPlaybooks(work)

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 #: The newest file in migrations/versions: a database at this revision is opened without starting alembic.
-REVISION = "0003"
+REVISION = "0004"
 VERSION_TABLE = "opportune_version"
 
 metadata = MetaData()

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from opportune.adapters.sql_decisions import SqlDecisions, SqlExposures, SqlPlaybooks
 from opportune.adapters.sql_events import SqlDeadLetters, SqlEvents
 from opportune.adapters.sql_items import SqlInterests, SqlItems, SqlSources
+from opportune.adapters.sql_journeys import SqlJourneys
 from opportune.adapters.sql_outbox import SqlCursors, SqlIdempotency, SqlOutbox
 from opportune.adapters.sql_people import SqlConsents, SqlCustomers, SqlIdentities, SqlStates
 from opportune.adapters.sql_sends import SqlOutcomes, SqlSends
@@ -58,6 +59,11 @@ class SqlUnit:
     def watches(self) -> SqlWatches:
         """Sides of crossings."""
         return SqlWatches(self._work)
+
+    @property
+    def journeys(self) -> SqlJourneys:
+        """Who is on the way, and the steps they took."""
+        return SqlJourneys(self._work)
 
     @property
     def sends(self) -> SqlSends:

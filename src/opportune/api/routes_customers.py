@@ -114,7 +114,7 @@ class CustomerRoutes:
                 tag="customers",
                 summary="What is known of one customer now",
                 errors=(401, 403, 404, 422, 503),
-                description="Traits, identities, consent in force, finished features, sends and running timers. "
+                description="Traits, identities, consent in force, features, sends, running timers and journeys. "
                 "A `/` in an id is sent as %2F.",
             ),
             Endpoint(

@@ -22,7 +22,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Option:
-    """One campaign on one channel, compiled once per playbook: all that no customer changes.
+    """One campaign on one channel, compiled once per playbook: all that no customer changes. In a step of a journey
+    `trigger` is empty and `trigger_spec` null.
 
     `index` is its place in the playbook, the last tie-break. `caps` are the rules that would count it, none
     when it does not obey caps; `quiet` is null when quiet hours do not bind it. `goal_minor`: value of one
@@ -33,7 +34,7 @@ class Option:
     campaign: str
     spec: Campaign
     trigger: str
-    trigger_spec: Trigger
+    trigger_spec: Trigger | None
     channel: str
     topic: str
     purpose: str

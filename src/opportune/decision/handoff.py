@@ -11,6 +11,7 @@ from opportune.decision.zones import calendar_zone, zones_of
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.decisions import Reason
 from opportune.domain.instants import from_us, to_us
+from opportune.domain.journeys import PREFIX
 from opportune.domain.messages import Deliver, Send, SendState
 from opportune.playbook.load import Playbook
 
@@ -31,6 +32,9 @@ def recheck(
     give way (they are asked again at their own hand-off), so that seconds of delay do not undo what was placed exactly
     as far apart as a cap demands; those a caller delivers, and all of them for a message later than that, are counted.
     """
+    journey = playbook.spec.journeys.get(send.trigger.removeprefix(PREFIX)) if send.trigger.startswith(PREFIX) else None
+    if journey is not None and journey.state == "stopped":
+        return Reason.CANCELLED
     if now >= send.expires_at:
         return Reason.EXPIRED
     is_transactional = send.purpose == "transactional"

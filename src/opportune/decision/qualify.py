@@ -59,6 +59,8 @@ def qualify(candidates: list[Candidate], case: Case, playbook: Playbook) -> Sift
 def _dates(option: Option, case: Case) -> _Gate | None:
     """The campaign and its trigger have started and not ended."""
     for rule, spec in ((f"{option.campaign}.starts_at", option.spec), (option.trigger, option.trigger_spec)):
+        if spec is None:
+            continue  # a step of a journey
         if spec.starts_at is not None and case.now < spec.starts_at:
             return Reason.NOT_STARTED, rule, {}, spec.starts_at
         if spec.ends_at is not None and case.now >= spec.ends_at:

@@ -145,6 +145,7 @@ def send_of(decision: Decision, message: Message, ask: Ask, assignments: Mapping
             "event": dict(firing.properties) if firing is not None else {},
             "context": dict(ask.context),
             **({"assignments": dict(assignments)} if assignments else {}),
+            **({"step": message.step} if message.step is not None else {}),
         },
         trigger_key=firing.key if firing is not None else None,
     )

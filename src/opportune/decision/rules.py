@@ -17,15 +17,20 @@ SCORE_OF_GOAL = {"order": "purchase"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """Options by trigger, those of the request triggers together, and all caps in the order of the playbook."""
+    """Options by trigger, by campaign for the steps of journeys, those of the request triggers together, and all caps
+    in the order of the playbook."""
 
     by_trigger: dict[str, tuple[Option, ...]]
+    in_steps: dict[str, tuple[Option, ...]]
     on_request: tuple[Option, ...]
     caps: tuple[CapRule, ...]
     quiet: QuietRule | None
 
     def options(self, ask: Ask) -> tuple[Option, ...]:
-        """What could be said: to a firing or a named trigger its own campaigns, else all of kind request."""
+        """What could be said: to a step of a journey its one campaign, to a firing or a named trigger its own
+        campaigns, else all of kind request."""
+        if ask.firing is not None and ask.firing.campaign is not None:
+            return self.in_steps.get(ask.firing.campaign, ())
         trigger = ask.firing.trigger if ask.firing is not None else ask.trigger
         return self.on_request if trigger is None else self.by_trigger.get(trigger, ())
 
@@ -51,12 +56,21 @@ def compile_rules(playbook: Playbook) -> Rules:
     caps = tuple(compile_cap(name, cap) for name, cap in spec.caps.items())
     quiet = compile_quiet(spec.quiet_hours) if spec.quiet_hours else None
     options: list[Option] = []
+    in_steps: dict[str, tuple[Option, ...]] = {}
     for name, campaign in spec.campaigns.items():
-        for channel in campaign.channels:
-            options.append(_option(len(options), name, campaign, channel, playbook, caps, quiet))
+        mine = [
+            _option(len(options) + place, name, campaign, channel, playbook, caps, quiet)
+            for place, channel in enumerate(campaign.channels)
+        ]
+        options += mine
+        in_steps[name] = tuple(
+            replace(o, trigger="", trigger_spec=None, conditions=o.conditions[-1:] if campaign.when else ())
+            for o in mine
+        )
     return Rules(
         by_trigger={t: tuple(o for o in options if o.trigger == t) for t in spec.triggers},
-        on_request=tuple(o for o in options if o.trigger_spec.kind == "request"),
+        in_steps=in_steps,
+        on_request=tuple(o for o in options if o.trigger_spec is not None and o.trigger_spec.kind == "request"),
         caps=caps,
         quiet=quiet,
     )
@@ -93,8 +107,8 @@ def _option(
         index=index,
         campaign=name,
         spec=campaign,
-        trigger=campaign.trigger,
-        trigger_spec=spec.triggers[campaign.trigger],
+        trigger=campaign.trigger or "",
+        trigger_spec=spec.triggers[campaign.trigger] if campaign.trigger is not None else None,
         channel=channel,
         topic=campaign.topic,
         purpose=purpose,
@@ -116,7 +130,9 @@ def _option(
 
 def _conditions(name: str, campaign: Campaign, playbook: Playbook) -> tuple[Asked, ...]:
     """The trigger's condition under the trigger's name, the campaign's own under `<campaign>.when`."""
-    asked = ((campaign.trigger, playbook.spec.triggers[campaign.trigger].when), (f"{name}.when", campaign.when))
+    asked = [(f"{name}.when", campaign.when)]
+    if campaign.trigger is not None:
+        asked.insert(0, (campaign.trigger, playbook.spec.triggers[campaign.trigger].when))
     return tuple(Asked(rule, text, _scores_read(playbook, text)) for rule, text in asked if text is not None)
 
 

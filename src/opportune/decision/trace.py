@@ -72,13 +72,13 @@ class Trace:
 
 def message_of(choice: Choice, case: Case) -> Message:
     """The message of a choice. Its id is a function of decision and rank: deciding again gives the same one."""
-    candidate, option = choice.candidate, choice.candidate.option
+    candidate, option, firing = choice.candidate, choice.candidate.option, case.ask.firing
     return Message(
         message_id=f"{case.decision_id}-{choice.rank}",
         rank=choice.rank,
         campaign=option.campaign,
-        trigger=option.trigger,
-        step=None,
+        trigger=firing.trigger if firing is not None else option.trigger,
+        step=firing.step if firing is not None else None,
         channel=option.channel,
         variant=candidate.variant,
         topic=option.topic,
@@ -101,7 +101,11 @@ def message_of(choice: Choice, case: Case) -> Message:
 def _reasons(choice: Choice, case: Case) -> tuple[str, ...]:
     """Why this one, in words: what started it, what it is worth, what it waited for."""
     option = choice.candidate.option
-    started = f"{option.trigger} was triggered" if case.ask.firing is not None else f"{option.trigger} was asked for"
+    firing = case.ask.firing
+    if firing is not None and firing.step is not None:
+        started = f"step {firing.step} of {firing.trigger.replace(':', ' ')}"
+    else:
+        started = f"{option.trigger} was triggered" if firing is not None else f"{option.trigger} was asked for"
     if option.is_transactional:
         worth = "transactional: it goes before everything else"
     elif choice.value_minor is None or option.score is None:

@@ -80,7 +80,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firing:
-    """A trigger that fired for one customer. `properties` are those of the envelope that set the timer."""
+    """A trigger that fired for one customer, or a step of a journey (`trigger` is then `journey:<name>`).
+
+    `properties` are those of the envelope that set the timer, or started the journey.
+    """
 
     trigger: str
     key: str
@@ -88,6 +91,9 @@ class Firing:
     set_by: str
     version: int
     properties: Mapping[str, Any] = field(default_factory=dict)
+    #: a step of a journey: its name, and the campaign it speaks. Null: a trigger, which speaks all of its own.
+    step: str | None = None
+    campaign: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

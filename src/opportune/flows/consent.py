@@ -8,6 +8,7 @@ from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.instants import format_instant
 from opportune.domain.statements import CONSENT_CHANGED
 from opportune.flows.people import canonical_ids
+from opportune.flows.rouse import rouse
 from opportune.flows.sent import append_own
 from opportune.ports import Clock, Ledger, LockLost
 
@@ -29,7 +30,7 @@ def put(
     """Append one line for whoever `customer_id` stands for; returns it. `at` null: now; never later than now.
 
     The same line again (same customer, channel, topic, state, source and `at`) changes nothing. Bookings are not
-    touched here: consent is asked again at every hand-off. Raises Unavailable.
+    touched here: consent is asked again at every hand-off. Journeys on the way look again at once. Raises Unavailable.
     """
     now = clock.now()
     said_at = min(at, now) if at is not None else now
@@ -40,6 +41,7 @@ def put(
             if found == holder:
                 line = line_of(holder, customer_id, channel, topic, state, source, said_at, now)
                 uow.consents.add([line])
+                rouse([holder], uow, now)
                 append_own([changed_event(line, now)], [holder], now, uow)
                 return line
             holder = found  # merged into another: once more, holding the lock of who it really is

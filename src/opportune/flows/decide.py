@@ -1,6 +1,5 @@
 """A decision is asked for: read and score outside the lock, think purely under it, write once."""
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,15 +10,17 @@ from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
 from opportune.decision.zones import zone_of
 from opportune.domain.customers import Consent, Customer
-from opportune.domain.decisions import Ask, Case, Decision, Mode, Reason, Score, StoredDecision, Value
+from opportune.domain.decisions import Ask, Case, Decision, Score, Value
 from opportune.domain.messages import Deliver, Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
 from opportune.flows.desk import Desk, horizon_start
+from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
+from opportune.flows.set_out import set_out
 from opportune.flows.states import ledger_states, unpack_readable
 from opportune.ports import OutboxItem, Unavailable, UnitOfWork
 
@@ -78,7 +79,7 @@ def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
             whose = canonical_ids(ids, uow)
             mine = {i: a for i, a in open_asks.items() if whose[a.customer_id] == a.customer_id}
             if mine:
-                room = _Room(desk, uow, now, list(mine.values()), readings, degraded)
+                room = Room(desk, uow, now, list(mine.values()), readings, degraded)
                 for i, ask in mine.items():
                     answers[i] = room.decide(ask)
                 room.write()
@@ -149,7 +150,7 @@ def tell_hours(
         readings[c].scores = {**readings[c].scores, SEND_TIME: score}
 
 
-class _Room:
+class Room:
     """One transaction's worth of deciding: what was read for its customers, and what will be written."""
 
     def __init__(
@@ -174,6 +175,8 @@ class _Room:
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
+        #: what fired or was asked for by name: journeys may begin with it.
+        self.setting_out: list[Case] = []
 
     def _heal(self, ids: list[str]) -> None:
         """Where the store lags the ledger, take the ledger's state, take now again, finish and score again."""
@@ -197,14 +200,23 @@ class _Room:
 
     def decide(self, ask: Ask) -> Answer:
         """Decide one ask on what was read; its sends count for the next ask of the same customer."""
-        if ask.firing is not None:
-            timer = timer_of(ask)
-            if not self.uow.timers.still([timer]):
-                return Withdrawn(ask.customer_id)
-        customer = self.customers.get(ask.customer_id) or Customer(customer_id=ask.customer_id)
-        case = case_of(
+        if ask.firing is not None and not self.uow.timers.still([timer_of(ask)]):
+            return Withdrawn(ask.customer_id)
+        case = self.case_of(ask)
+        decision = self.choose(case)
+        if not ask.dry_run:
+            fate = fate_of(decision, case, self.desk.playbook)
+            if ask.firing is not None:
+                self.fired.append((timer_of(ask), fate))
+            if fate is TimerFate.FIRED and ask.trigger is not None:
+                self.setting_out.append(case)
+        return decision
+
+    def case_of(self, ask: Ask) -> Case:
+        """What a decision on this ask depends on."""
+        return case_of(
             ask,
-            customer,
+            self.customers.get(ask.customer_id) or Customer(customer_id=ask.customer_id),
             self.at[ask.customer_id],
             self.readings[ask.customer_id],
             self.consents.get(ask.customer_id, ()),
@@ -212,13 +224,14 @@ class _Room:
             self.desk,
             degraded=self.degraded,
         )
-        decision = choose(case, self.desk.playbook)
+
+    def choose(self, case: Case) -> Decision:
+        """Decide, and keep it to be written; a dry run leaves nothing."""
+        ask, decision = case.ask, choose(case, self.desk.playbook)
         if not ask.dry_run:
             self.decided.append((ask, case, decision))
             booked = [record.send_of(decision, message, ask, case.assignments) for message in decision.messages]
             self.sends.setdefault(ask.customer_id, []).extend(booked)
-            if ask.firing is not None:
-                self.fired.append((timer_of(ask), fate_of(decision, ask)))
         return decision
 
     def write(self) -> None:
@@ -248,6 +261,7 @@ class _Room:
             uow.timers.finish([t for t, f in self.fired if f is fate], fate, self.now)
         playbook = self.desk.playbook
         plan_ahead(rules_following((t for t, _ in self.fired), playbook), self.customers, uow, playbook, self.now)
+        set_out(self.setting_out, playbook, uow)
 
 
 def decide_as_of(ask: Ask, desk: Desk) -> Decision:
@@ -296,44 +310,3 @@ def case_of(
         unit=unit,
         assignments=assign(unit, now, customer.is_test, env, desk.playbook),
     )
-
-
-def stored(case: Case, decision: Decision) -> StoredDecision:
-    """The row of the decision log."""
-    return StoredDecision(
-        decision_id=decision.decision_id,
-        customer_id=decision.customer_id,
-        decided_at=decision.decided_at,
-        playbook_hash=decision.playbook_hash,
-        trigger=case.ask.trigger,
-        mode=Mode(decision.mode),
-        n_messages=len(decision.messages),
-        case=record.case_to_json(case),
-        decision=record.decision_to_json(decision),
-    )
-
-
-def timer_of(ask: Ask) -> Timer:
-    """The timer behind a firing, as far as its identity goes."""
-    assert ask.firing is not None
-    f = ask.firing
-    return Timer(
-        rule=f.trigger, customer_id=ask.customer_id, key=f.key, due_at=f.due_at, set_at=f.due_at,
-        set_by=f.set_by, payload=f.properties, version=f.version,
-    )  # fmt: skip
-
-
-def firing_id(ask: Ask) -> str:
-    """The same firing always makes the same decision id, so that it can never be decided twice."""
-    assert ask.firing is not None
-    f = ask.firing
-    text = "\x00".join((f.trigger, ask.customer_id, f.key, f.set_by, str(f.version)))
-    return "d-" + hashlib.sha256(text.encode()).hexdigest()[:30]
-
-
-def fate_of(decision: Decision, ask: Ask) -> TimerFate:
-    """CONDITION_FALSE when the trigger's own condition kept every campaign back: that starts no cool-down."""
-    if decision.messages or not decision.removed:
-        return TimerFate.FIRED
-    own = all(r.reason is Reason.CONDITION_FALSE and r.rule == ask.trigger for r in decision.removed)
-    return TimerFate.CONDITION_FALSE if own else TimerFate.FIRED

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from opportune.decision.handoff import recheck
 from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import Reason
+from opportune.domain.journeys import PREFIX as JOURNEY
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
 from opportune.flows.consent import changed_event
 from opportune.flows.desk import horizon_start
 from opportune.flows.recheck_news import outdated
+from opportune.flows.rouse import rouse
 from opportune.flows.sent import append_own, commit_sent, own_event
 from opportune.playbook.load import Playbook
 from opportune.playbook.vary import overridden
@@ -176,12 +178,15 @@ def record_outcome(
             )
         ]
     )
+    closes = kind in SUPPRESSING and reason != "soft"
+    if closes or send.trigger.startswith(JOURNEY):
+        rouse([send.customer_id], uow, now, lambda one: closes or send.message_id in one.message_ids)
     if send.channel == "email" and kind in EMAIL_EVENTS:
         told = own_event(outcome_id, EMAIL_EVENTS[kind], send, at, now)
         if reason == "soft":  # read by features as it is here: a passing bounce closes nothing
             told = replace(told, properties={**told.properties, "bounce_type": "soft"})
         append_own([told], [send.customer_id], now, uow)
-    if kind in SUPPRESSING and reason != "soft":
+    if closes:
         line = Consent(
             consent_id=outcome_id,
             customer_id=send.customer_id,

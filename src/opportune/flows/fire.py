@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from opportune.domain.decisions import Ask, Decision, Firing
+from opportune.domain.journeys import PREFIX
 from opportune.domain.messages import Deliver
 from opportune.domain.timers import Timer, TimerFate
 from opportune.flows.decide import Answer, decide
@@ -13,6 +14,7 @@ from opportune.flows.desk import Desk
 from opportune.flows.hold import hold
 from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.recheck_news import still_news
+from opportune.flows.walk import walk
 from opportune.ports import Unavailable, UnitOfWork
 
 log = logging.getLogger("opportune.fire")
@@ -30,11 +32,14 @@ class FireReport:
     n_dropped: int
 
 
-def fire(desk: Desk, owner: str, limit: int = 200) -> FireReport:
-    """Take up to `limit` due timers off the queue: drop those too late or without a rule, decide the rest."""
+def fire(desk: Desk, owner: str, limit: int = 200, lease: timedelta = LEASE) -> FireReport:
+    """Take up to `limit` due timers off the queue: drop those too late or without a rule, decide the rest; those of
+    journeys take their steps."""
     now = desk.clock.now()
     with desk.ledger.begin() as uow:
-        due = uow.timers.claim(now, limit, now + LEASE, owner)
+        claimed = uow.timers.claim(now, limit, now + lease, owner)
+        walking = [t for t in claimed if t.rule.startswith(PREFIX)]
+        due = [t for t in claimed if not t.rule.startswith(PREFIX)]
         fresh, untrue = still_news(due, desk.playbook, uow)
         gone = [(t, fate) for t in fresh if (fate := fate_now(t, desk, now)) is not TimerFate.FIRED]
         gone += [(t, TimerFate.CONDITION_FALSE) for t in untrue]
@@ -48,8 +53,24 @@ def fire(desk: Desk, owner: str, limit: int = 200) -> FireReport:
             _drop([(t, fate) for t, fate in gone if t.customer_id in followed], uow, now)
             plan_ahead(followed, uow.customers.get(followed), uow, desk.playbook, now)
     n_dropped = len(gone)
+    early = before_starts(walking, live, desk)
+    ways = walk(early, desk)
     decisions = [a for a in decide_each([ask_of(t) for t in live], desk) if isinstance(a, Decision)]
-    return FireReport(len(due), len(decisions), sum(len(d.messages) for d in decisions), n_dropped)
+    done = {(t.rule, t.customer_id, t.key) for t in early}
+    ways += walk([t for t in walking if (t.rule, t.customer_id, t.key) not in done], desk)
+    n_messages = sum(len(d.messages) for d in decisions) + sum(way.n_said for way in ways)
+    return FireReport(len(claimed), len(decisions) + len(ways), n_messages, n_dropped)
+
+
+def before_starts(walking: Sequence[Timer], firing: Sequence[Timer], desk: Desk) -> list[Timer]:
+    """Those on a journey who look before a firing would send the same key on it: perhaps they have just left it."""
+    starts = {
+        (PREFIX + journey, t.customer_id, t.key): t.due_at
+        for t in firing
+        for journey in desk.playbook.journeys_of(t.rule)
+    }
+    never = datetime.min.replace(tzinfo=UTC)
+    return [t for t in walking if t.due_at < starts.get((t.rule, t.customer_id, t.key), never)]
 
 
 def _drop(gone: Sequence[tuple[Timer, TimerFate]], uow: UnitOfWork, now: datetime) -> None:

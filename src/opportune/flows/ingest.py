@@ -17,6 +17,7 @@ from opportune.features import state as feature_state
 from opportune.flows.agree import agree
 from opportune.flows.hear import message_named, outcomes_of
 from opportune.flows.merge import Merged, belonging, merge
+from opportune.flows.rouse import rouse_by
 from opportune.flows.set_timers import set_timers
 from opportune.flows.states import unpack_readable
 from opportune.flows.watch import notes_of
@@ -41,6 +42,7 @@ class IngestReport:
     n_armed: int = 0
     n_cancelled: int = 0
     n_released: int = 0
+    n_roused: int = 0
     merged: dict[str, str] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
 
@@ -110,7 +112,7 @@ def _write(
         raise LockLost("identities changed between reading and locking")
     people, rows = uow.customers.get(whose.customers), uow.states.get(whose.customers)
     new_ids = uow.events.append([(e, whose.home[e.id_key]) for e in fresh])
-    merged = merge(whose, {*people, *rows}, uow)
+    merged = merge(whose, {*people, *rows}, now, uow)
     new: dict[str, list[Event]] = {}
     for event in sorted((e for e in fresh if e.message_id in new_ids), key=lambda e: (e.event_at, e.message_id)):
         new.setdefault(whose.home[event.id_key], []).append(event)
@@ -122,6 +124,7 @@ def _write(
     uow.states.put(_next_states(changed, rows, new, joined, merged, uow, now))
     agree(new, joined, {whose.home[claim.into_key] for claim in whose.claims}, now, uow)
     _hear(new, uow, now)
+    report.n_roused += rouse_by(new, joined, uow, now)
     timers = set_timers(new, joined, whose, people, after, uow, playbook, now)
     notes = notes_of(new, joined, changed, playbook, now)
     gone = sorted(merged.gone)

@@ -15,6 +15,7 @@ from opportune.domain.customers import Claim
 from opportune.domain.events import Event
 from opportune.domain.watches import joined
 from opportune.flows.agree import carried_over
+from opportune.flows.rouse import unite
 from opportune.ports import UnitOfWork
 
 _FOREVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,7 +89,7 @@ def _worth_keeping(fresh: Iterable[Claim], known: Sequence[Claim]) -> list[Claim
     return kept
 
 
-def merge(found: Belonging, seen: Collection[str], uow: UnitOfWork) -> Merged:
+def merge(found: Belonging, seen: Collection[str], now: datetime, uow: UnitOfWork) -> Merged:
     """Write claims and mappings, and move what belongs to those that moved. Doing it twice changes nothing.
 
     `seen`: those of `found.customers` that have a row. Feature state, traits, timers and what events say of
@@ -118,7 +119,7 @@ def merge(found: Belonging, seen: Collection[str], uow: UnitOfWork) -> Merged:
             gone[old] = own if own is not None and own != old else into[-1]
             split |= set(into) - {gone[old]}
     if gone:
-        _carry_over(gone, uow)
+        _carry_over(gone, now, uow)
     return Merged(gone, frozenset(split))
 
 
@@ -130,16 +131,18 @@ def _with_traces(customer_ids: Collection[str], seen: Collection[str], uow: Unit
     traced = {c for c, lines in uow.consents.of(unseen).items() if lines}
     traced |= {c for c, sends in uow.sends.log(unseen, _FOREVER).items() if sends}
     traced |= {c for c, timers in uow.timers.of(unseen).items() if timers}
+    traced |= set(uow.journeys.of(unseen))
     return (set(customer_ids) & set(seen)) | traced
 
 
-def _carry_over(gone: Mapping[str, str], uow: UnitOfWork) -> None:
-    """Sends, timers and consents go with the customer; then the row left behind is dropped."""
+def _carry_over(gone: Mapping[str, str], now: datetime, uow: UnitOfWork) -> None:
+    """Sends, timers, journeys and consents go with the customer; then the row left behind is dropped."""
     lines = uow.consents.of({*gone, *gone.values()})
     watches = {c: {w.rule: w for w in found} for c, found in uow.watches.get({*gone, *gone.values()}).items()}
     for old, new in sorted(gone.items()):
         uow.sends.reassign(old, new)
         uow.timers.reassign(old, new)
+        unite(old, new, now, uow)
         theirs, mine = watches.get(old, {}), watches.get(new, {})
         joint = {rule: joined(mine.get(rule), theirs.get(rule), new) for rule in {*theirs, *mine}}
         watches[new] = {rule: watch for rule, watch in joint.items() if watch is not None}

@@ -6,6 +6,8 @@ from typing import Any
 
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.instants import format_instant
+from opportune.domain.journeys import PREFIX as JOURNEY
+from opportune.domain.journeys import Instance, StepTaken
 from opportune.domain.messages import Send
 from opportune.domain.timers import Timer
 from opportune.features import state as feature_state
@@ -15,8 +17,6 @@ from opportune.flows.states import ledger_states
 
 #: How far back sends are listed.
 SENDS_FOR = timedelta(days=90)
-#: Timers of journeys carry this before the journey's name.
-JOURNEY = "journey:"
 
 
 def profile(customer_id: str, desk: Desk) -> dict[str, Any] | None:
@@ -34,6 +34,8 @@ def profile(customer_id: str, desk: Desk) -> dict[str, Any] | None:
         states, versions = ledger_states([holder], uow)
         sends = uow.sends.log([holder], now - SENDS_FOR).get(holder, [])
         timers = uow.timers.of([holder]).get(holder, [])
+        journeys = uow.journeys.running([holder]).get(holder, [])
+        taken = uow.journeys.taken([j.instance_id for j in journeys])
     if not (customer or keys or consents or states or sends or timers):
         return None
     who = customer or Customer(customer_id=holder)
@@ -51,7 +53,7 @@ def profile(customer_id: str, desk: Desk) -> dict[str, Any] | None:
         "features_version": versions.get(holder, 0),
         "sends": [send_to_dict(s) for s in sends],
         "timers": [timer_to_dict(t) for t in running if not t.rule.startswith(JOURNEY)],
-        "journeys": [timer_to_dict(t) for t in running if t.rule.startswith(JOURNEY)],
+        "journeys": [journey_to_dict(j, running, taken.get(j.instance_id, ())) for j in journeys],
     }
 
 
@@ -102,9 +104,28 @@ def send_to_dict(send: Send) -> dict[str, Any]:
 def timer_to_dict(timer: Timer) -> dict[str, Any]:
     """One running timer."""
     return {
-        "name": timer.rule.removeprefix(JOURNEY),
+        "name": timer.rule,
         "key": timer.key,
         "set_at": format_instant(timer.set_at),
         "due_at": format_instant(timer.due_at),
         "expires_at": format_instant(timer.expires_at) if timer.expires_at else None,
+    }
+
+
+def journey_to_dict(one: Instance, timers: Sequence[Timer], taken: Sequence[StepTaken]) -> dict[str, Any]:
+    """One journey the customer is on: where they stand, when it looks again if nothing happens, the steps taken."""
+    due_at = next((t.due_at for t in timers if (t.rule, t.key) == (one.rule, one.key)), None)
+    return {
+        "name": one.journey,
+        "key": one.key,
+        "instance_id": one.instance_id,
+        "step": one.step,
+        "started_at": format_instant(one.started_at),
+        "due_at": format_instant(due_at) if due_at else None,
+        "messages": list(one.message_ids),
+        "version": one.version,
+        "steps": [
+            {"n": t.n, "step": t.step, "result": t.result.value, "at": format_instant(t.at), "detail": dict(t.detail)}
+            for t in taken
+        ],
     }

@@ -43,6 +43,7 @@ def check(folder: File | None) -> Checked:
         "caps": len(spec.caps),
         "goals": len(spec.goals),
         "topics": len(spec.topics),
+        **({"journeys": len(spec.journeys)} if spec.journeys else {}),
         **({"experiments": len(spec.experiments)} if spec.experiments else {}),
     }
     return Checked((), playbook.warnings, counts, playbook)

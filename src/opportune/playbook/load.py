@@ -47,6 +47,7 @@ class Playbook:
     hearing: Hearing
     _conditions: Mapping[str, Condition]
     _campaigns: Mapping[str, tuple[str, ...]]
+    _journeys: Mapping[str, tuple[str, ...]]
 
     def holds(self, text: str | None, env: Mapping[str, Any]) -> bool:
         """Whether a condition is true in `env`; null is true. Raises ConditionInvalid for what is no condition."""
@@ -72,6 +73,10 @@ class Playbook:
     def campaigns_of(self, trigger_name: str) -> tuple[str, ...]:
         """Campaigns of a trigger, sorted."""
         return self._campaigns.get(trigger_name, ())
+
+    def journeys_of(self, trigger_name: str) -> tuple[str, ...]:
+        """Journeys that a trigger sets customers on, sorted."""
+        return self._journeys.get(trigger_name, ())
 
     def __reduce__(self) -> tuple[Callable[[bytes], "Playbook"], tuple[bytes]]:
         return from_source, (self.source,)
@@ -122,7 +127,8 @@ def _ready(source: bytes, warnings: tuple[Problem, ...]) -> Playbook:
         warnings=warnings,
         _conditions=MappingProxyType(conditions),
         hearing=hearing_of(spec),
-        _campaigns=index((campaign.trigger, name) for name, campaign in sorted(spec.campaigns.items())),
+        _campaigns=index((c.trigger, name) for name, c in sorted(spec.campaigns.items()) if c.trigger is not None),
+        _journeys=index((journey.start, name) for name, journey in sorted(spec.journeys.items())),
     )
 
 

@@ -6,6 +6,14 @@ from datetime import timedelta
 from typing import Any, get_args
 
 from opportune.playbook.conditions import AUDIENCE_ROOTS, ROOTS, ConditionInvalid, Names, compile_condition
+from opportune.playbook.journey_references import (
+    conditions_below,
+    conditions_in,
+    errors_in_journey,
+    said_in,
+    unknown_journey_name,
+    warnings_in_journey,
+)
 from opportune.playbook.lines import Path
 from opportune.playbook.nearest import hint
 from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
@@ -29,7 +37,9 @@ Found = tuple[Path, str]
 #: section -> blocks by name, faulty ones included
 Declared = Mapping[str, Mapping[str, Any]]
 #: Sections of named blocks, which several files may share.
-NAMED = ("goals", "topics", "caps", "audiences", "occasions", "sources", "triggers", "campaigns", "experiments")
+NAMED = (
+    "goals", "topics", "caps", "audiences", "occasions", "sources", "triggers", "campaigns", "journeys", "experiments",
+)  # fmt: skip
 #: Who may take part in an experiment: nothing that depends on the request, or on the models under test.
 TAKES_PART_ROOTS = ("features", "traits")
 
@@ -48,6 +58,8 @@ def conditions_of(spec: PlaybookSpec) -> Iterator[tuple[Path, str, tuple[str, ..
     for name, campaign in spec.campaigns.items():
         if campaign.when is not None:
             yield ("campaigns", name, "when"), campaign.when, ROOTS
+    for name, journey in spec.journeys.items():
+        yield from conditions_in(name, journey)
     for name, experiment in spec.experiments.items():
         if experiment.when is not None:
             yield ("experiments", name, "when"), experiment.when, TAKES_PART_ROOTS
@@ -69,6 +81,8 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
     audiences = dict(_audiences_in(raw))
     for name, text in audiences.items():
         yield from _condition_faults(("audiences", name), text, names, AUDIENCE_ROOTS, {})
+    for path, text, may_read in conditions_below(raw.get("journeys"), ("journeys",)):
+        yield from _condition_faults(path, text, names, may_read, audiences)
     for section in ("goals", "triggers", "campaigns", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
             if section == "experiments" and len(path) > 3:
@@ -99,11 +113,14 @@ def _condition_faults(
     path: Path, text: str, names: Names | None, roots: tuple[str, ...], audiences: Mapping[str, str]
 ) -> Iterator[Found]:
     try:
-        compile_condition(text, names, roots, audiences)
+        reads = compile_condition(text, names, roots, audiences).reads
     except ConditionInvalid as error:
         shown = text if len(text) < 100 else text[:97] + "..."
         for at, message in error.problems:
             yield path, f"condition `{shown}`, character {at}: {message}"
+    else:
+        for message in unknown_journey_name(reads):
+            yield path, message
 
 
 def _texts_below(tree: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -129,6 +146,8 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
         yield from errors_in_trigger(name, trigger, declared)
     for name, campaign in spec.campaigns.items():
         yield from _campaign_errors(name, campaign, spec)
+    for name, journey in spec.journeys.items():
+        yield from errors_in_journey(name, journey, spec, declared)
     tags = {tag for campaign in spec.campaigns.values() for tag in campaign.tags}
     for name, cap in spec.caps.items():
         yield from _cap_errors(name, cap, declared, tags)
@@ -149,16 +168,21 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
 
 def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
     """What works but is probably not meant."""
-    used = {campaign.trigger for campaign in spec.campaigns.values()}
+    used = {campaign.trigger for campaign in spec.campaigns.values()} | {j.start for j in spec.journeys.values()}
     for name in spec.triggers:
         if name not in used:
-            yield ("triggers", name), "no campaign uses this trigger: it will fire and say nothing"
+            yield ("triggers", name), "no campaign or journey uses this trigger: it will fire and say nothing"
     topics = {campaign.topic for campaign in spec.campaigns.values()}
     for name in spec.topics:
         if name not in topics:
             yield ("topics", name), "no campaign speaks about this topic"
+    spoken = {said.campaign for journey in spec.journeys.values() for _, _, said in said_in(journey)}
+    for name, journey in spec.journeys.items():
+        yield from warnings_in_journey(name, journey, spec)
     for name, campaign in spec.campaigns.items():
-        trigger = spec.triggers.get(campaign.trigger)
+        if campaign.trigger is None and name not in spoken:
+            yield ("campaigns", name), "it has no trigger and no journey speaks it: it is never said"
+        trigger = spec.triggers.get(campaign.trigger or "")
         topic = spec.topics.get(campaign.topic)
         if topic and trigger and topic.purpose == "transactional" and trigger.kind not in ("transactional", "request"):
             yield (
@@ -198,7 +222,7 @@ def _texts(content: Content) -> Iterator[tuple[str, str]]:
 
 def _campaign_errors(name: str, campaign: Campaign, spec: PlaybookSpec) -> Iterator[Found]:
     path: Path = ("campaigns", name)
-    trigger, topic = spec.triggers.get(campaign.trigger), spec.topics.get(campaign.topic)
+    trigger, topic = spec.triggers.get(campaign.trigger or ""), spec.topics.get(campaign.topic)
     if trigger and topic and trigger.kind == "transactional" and topic.purpose != "transactional":
         yield (
             (*path, "topic"),

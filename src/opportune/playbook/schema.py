@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from opportune.playbook.journeys import Journey
 from opportune.playbook.sources import Source
 from opportune.playbook.triggers import Occasion, Trigger
 from opportune.playbook.values import Block, Channel, Duration, Instant, Name, Purpose, parse_duration
@@ -111,7 +112,7 @@ class Variant(Block):
 class Campaign(Block):
     """Why we would speak, about what, on which channels, with what words, worth what."""
 
-    trigger: str
+    trigger: str | None = Field(None, description="What makes it a candidate; null: only journeys speak it.")
     topic: str
     channels: tuple[Channel, ...] = Field(min_length=1)
     content: dict[Channel, Content] = Field(default_factory=dict)
@@ -227,6 +228,7 @@ class PlaybookSpec(Block):
     sources: dict[Name, Source] = Field(default_factory=dict, description="Where events come from.")
     watch_every: Duration = timedelta(days=1)
     campaigns: dict[Name, Campaign] = Field(default_factory=dict)
+    journeys: dict[Name, Journey] = Field(default_factory=dict)
     exploration: Exploration = Exploration()
     experiments: dict[Name, Experiment] = Field(default_factory=dict)
     holdout: Holdout = Holdout()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from opportune.playbook.journeys import END
 from opportune.playbook.lines import Path
 from opportune.playbook.nearest import hint, nearest
 from opportune.playbook.references import NAMED
@@ -157,7 +158,27 @@ def to_json_schema() -> dict[str, Any]:
         for field in ("starts_at", "ends_at"):
             for choice in schema["$defs"][block]["properties"][field]["anyOf"]:
                 choice.pop("format", None)  # a bare date is fine
+    _shorten_journeys(schema["$defs"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Opportune playbook"}
+
+
+def _shorten_journeys(blocks: dict[str, Any]) -> None:
+    """The short spellings that a journey allows: a name for a message, a time for a wait, `end`, one exit."""
+    step, journey = blocks["Step"]["properties"], blocks["Journey"]["properties"]
+    step["message"]["anyOf"].append({"type": "string"})
+    step["wait"]["anyOf"].append({"type": "string", "pattern": r"^\d+\s*[smhdw]$"})
+    journey["steps"]["items"] = {"anyOf": [journey["steps"]["items"], {"const": END}]}
+    leave = journey["exit"].pop("items")
+    journey["exit"].pop("type")
+    journey["exit"]["anyOf"] = [leave, {"type": "array", "items": leave}]
+    journey["reentry"] = {
+        "type": "string",
+        "pattern": r"^(never|always|after \d+\s*[smhdw])$",
+        **{key: journey["reentry"][key] for key in ("default", "description", "title")},
+    }
+    for choice in blocks["Pause"]["properties"]["until"]["anyOf"]:
+        if choice.pop("format", None):
+            choice["pattern"] = r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"
 
 
 if __name__ == "__main__":

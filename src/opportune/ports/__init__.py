@@ -5,6 +5,7 @@ Every method takes and returns batches. Mappings by customer id leave out custom
 
 from opportune.ports.errors import LockLost, Unavailable
 from opportune.ports.items import Interest, Interests, Items, Sources
+from opportune.ports.journeys import Journeys
 from opportune.ports.ledger import (
     Consents,
     Cursors,
@@ -16,7 +17,6 @@ from opportune.ports.ledger import (
     Idempotency,
     IdempotentAnswer,
     Identities,
-    Ledger,
     Outbox,
     OutboxItem,
     Outcomes,
@@ -24,7 +24,6 @@ from opportune.ports.ledger import (
     Sends,
     States,
     Timers,
-    UnitOfWork,
 )
 from opportune.ports.stores import (
     Archive,
@@ -43,6 +42,7 @@ from opportune.ports.stores import (
     TraceRecord,
     VariationRun,
 )
+from opportune.ports.unit import Ledger, UnitOfWork
 from opportune.ports.watches import Watches
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Interest",
     "Interests",
     "Items",
+    "Journeys",
     "Ledger",
     "LockLost",
     "ModelFiles",

@@ -1,7 +1,6 @@
 """The ledger: one unit of work over everything that is true."""
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,8 +11,6 @@ from opportune.domain.events import DeadLetter, Event
 from opportune.domain.messages import Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import PastTimer, Timer, TimerFate
-from opportune.ports.items import Catalogued
-from opportune.ports.watches import Watches
 
 
 class Customers(Protocol):
@@ -293,61 +290,3 @@ class Cursors(Protocol):
     def lease(self, name: str, owner: str, now: datetime, until: datetime) -> bool:
         """Take or renew a named lease; false while another owner holds it."""
         ...
-
-
-class UnitOfWork(Catalogued, Protocol):
-    """One transaction. Everything read is consistent; everything written commits together or not at all."""
-
-    @property
-    def customers(self) -> Customers: ...
-    @property
-    def identities(self) -> Identities: ...
-    @property
-    def consents(self) -> Consents: ...
-    @property
-    def events(self) -> Events: ...
-    @property
-    def dead_letters(self) -> DeadLetters: ...
-    @property
-    def states(self) -> States: ...
-    @property
-    def timers(self) -> Timers: ...
-    @property
-    def watches(self) -> Watches: ...
-    @property
-    def sends(self) -> Sends: ...
-    @property
-    def decisions(self) -> Decisions: ...
-    @property
-    def playbooks(self) -> Playbooks: ...
-    @property
-    def exposures(self) -> Exposures: ...
-    @property
-    def outcomes(self) -> Outcomes: ...
-    @property
-    def outbox(self) -> Outbox: ...
-    @property
-    def idempotency(self) -> Idempotency: ...
-    @property
-    def cursors(self) -> Cursors: ...
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        """A nested scope: an exception inside undoes only what was written inside, and goes on to the caller."""
-        ...
-
-
-class Ledger(Protocol):
-    """Opens units of work. Raises Unavailable when the database cannot be reached or stays locked."""
-
-    def begin(self, customer_ids: Collection[str] = ()) -> AbstractContextManager[UnitOfWork]:
-        """A writing transaction that holds one lock per customer id, taken in sorted order. Not re-entrant.
-
-        Commits on clean exit; an exception rolls all back and is raised on.
-        """
-        ...
-
-    def read(self) -> AbstractContextManager[UnitOfWork]:
-        """A reading transaction on one snapshot; writing in it is an error."""
-        ...
-
-    def close(self) -> None: ...

@@ -254,7 +254,7 @@ def test_what_is_probably_not_meant_is_a_warning() -> None:
     text = text.replace("subject: Hello, body: Come back", "body: 'Hi {{ traits.first_name }}', cta: Go")
     warnings = [str(w) for w in load_files({"a.yaml": text.encode()}, NAMES).warnings]
     for parts in (
-        ("a.yaml:5: triggers.alone", "no campaign uses"),
+        ("a.yaml:5: triggers.alone", "no campaign or journey uses"),
         ("topics.idle", "no campaign"),
         ("without a `subject`",),
         ("`cta` and `url`",),
