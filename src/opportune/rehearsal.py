@@ -66,7 +66,7 @@ def _run(test: PlacedCase, playbook: Playbook) -> Outcome:
         sandbox.advance(case.instant(case.until))
     except (ValueError, RuntimeError) as problem:
         return Outcome(test, (str(problem),), play.story)
-    return Outcome(test, (*_messages(play, case), *_removals(play, case)), play.story)
+    return Outcome(test, (*_messages(play, case), *_removals(play, case), *_journeys(play, case)), play.story)
 
 
 class _Play:
@@ -170,6 +170,21 @@ def _removals(play: _Play, case: Case) -> list[str]:
             others = sorted({found[2] for found in removed if found[:2] == key[:2]})
             instead = f"removed for {', '.join(others)}" if others else "it was never removed"
             faults.append(f"expected {_removal(one)}; {instead}")
+    return faults
+
+
+def _journeys(play: _Play, case: Case) -> list[str]:
+    """The journeys that were expected and stand otherwise."""
+    faults = []
+    for one in case.expect.journeys:
+        mine = [j for j in play.sandbox.journeys(one.customer) if j["name"] == one.journey]
+        wanted = (one.key, one.step, one.ending)
+        stands = [(j["key"], j["step"], j["ending"] or "none") for j in mine]
+        if not any(all(w is None or w == f for w, f in zip(wanted, found, strict=True)) for found in stands):
+            how = [f"{'on the way' if e == 'none' else e} at {s}{f' for {k}' if k else ''}" for k, s, e in stands]
+            words = f"at {one.step}" if one.step else "", f"for {one.key}" if one.key else "", f"ending {one.ending}"
+            said = " ".join(word for word in (one.journey, "of", one.customer, *words) if word and "None" not in word)
+            faults.append(f"expected {said}; {', '.join(how) or 'they never set out'}")
     return faults
 
 

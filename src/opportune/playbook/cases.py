@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from opportune.domain.decisions import Reason
 from opportune.domain.instants import parse_instant
+from opportune.domain.journeys import Ending
 from opportune.playbook.lines import Path, Place, YamlInvalid, read_yaml
 from opportune.playbook.problems import PlaybookInvalid, Problem
 from opportune.playbook.values import Block, Channel, Instant, Name, parse_duration
@@ -85,7 +86,7 @@ class Step(Block):
         if self.properties and acts[0] not in ("event", "page"):
             raise ValueError("`properties` belong to `event` and `page`")
         if self.item is not None and not isinstance(self.item.get("item_id"), str):
-            raise ValueError('`item` needs an `item_id`, as text: like {item_id: p7, price: 40, stock: 3}')
+            raise ValueError("`item` needs an `item_id`, as text: like {item_id: p7, price: 40, stock: 3}")
         return self
 
 
@@ -113,15 +114,26 @@ class ExpectedRemoval(Block):
     rule: str | None = None
 
 
+class ExpectedJourney(Block):
+    """How a journey of a customer stands when the test ends. What is left out is not compared."""
+
+    customer: str
+    journey: str
+    key: str | None = None
+    step: str | None = Field(None, description="Where the customer stands, or stood at last.")
+    ending: Ending | Literal["none"] | None = Field(None, description="How it ended; `none`: still on the way.")
+
+
 class Expected(Block):
     """What must follow. `messages` null: not looked at; an empty list: silence."""
 
     messages: tuple[ExpectedMessage, ...] | None = None
     removed: tuple[ExpectedRemoval, ...] = ()
+    journeys: tuple[ExpectedJourney, ...] = ()
 
     @model_validator(mode="after")
     def _something(self) -> "Expected":
-        if self.messages is None and not self.removed:
+        if self.messages is None and not self.removed and not self.journeys:
             raise ValueError("expects nothing, and cannot fail: write `messages: []` for silence")
         return self
 
