@@ -17,11 +17,13 @@ FOLDER = "tests"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One test that ran. `faults` empty: it passed. `story`: what was decided, in sentences, oldest first."""
+    """One test that ran. `faults` empty: it passed. `story`: what was decided, in sentences, oldest first.
+    `messages`: what went, and what requests were answered with."""
 
     test: PlacedCase
     faults: tuple[str, ...]
     story: tuple[str, ...]
+    messages: tuple[Message, ...] = ()
 
     @property
     def has_passed(self) -> bool:
@@ -66,7 +68,8 @@ def _run(test: PlacedCase, playbook: Playbook) -> Outcome:
         sandbox.advance(case.instant(case.until))
     except (ValueError, RuntimeError) as problem:
         return Outcome(test, (str(problem),), play.story)
-    return Outcome(test, (*_messages(play, case), *_removals(play, case), *_journeys(play, case)), play.story)
+    faults = (*_messages(play, case), *_removals(play, case), *_journeys(play, case))
+    return Outcome(test, faults, play.story, tuple(play.messages))
 
 
 class _Play:
@@ -177,15 +180,19 @@ def _journeys(play: _Play, case: Case) -> list[str]:
     """The journeys that were expected and stand otherwise."""
     faults = []
     for one in case.expect.journeys:
-        mine = [j for j in play.sandbox.journeys(one.customer) if j["name"] == one.journey]
         wanted = (one.key, one.step, one.ending)
+        mine = [j for j in play.sandbox.journeys(one.customer) if j["name"] == one.journey]
         stands = [(j["key"], j["step"], j["ending"] or "none") for j in mine]
         if not any(all(w is None or w == f for w, f in zip(wanted, found, strict=True)) for found in stands):
-            how = [f"{'on the way' if e == 'none' else e} at {s}{f' for {k}' if k else ''}" for k, s, e in stands]
-            words = f"at {one.step}" if one.step else "", f"for {one.key}" if one.key else "", f"ending {one.ending}"
-            said = " ".join(word for word in (one.journey, "of", one.customer, *words) if word and "None" not in word)
-            faults.append(f"expected {said}; {', '.join(how) or 'they never set out'}")
+            real = "; ".join(f"stands: {_stand(*found)}" for found in stands) or "they never set out"
+            words = _stand(*wanted)
+            faults.append(f"expected {one.journey} of {one.customer}{', ' if words else ''}{words}; {real}")
     return faults
+
+
+def _stand(key: str | None, step: str | None, ending: str | None) -> str:
+    parts = (f"for {key}" if key else "", f"at {step}" if step else "", f"ending {ending}" if ending else "")
+    return ", ".join(part for part in parts if part)
 
 
 def _removal(one: ExpectedRemoval) -> str:

@@ -5,14 +5,15 @@ from typing import Any, get_args
 
 import pytest
 
+from opportune.playbook import load as loading
 from opportune.playbook.check import check
 from opportune.playbook.journeys import STEP_KINDS
 from opportune.playbook.lines import read_yaml
-from opportune.playbook.load import DEFAULT, load
+from opportune.playbook.load import load
 from opportune.playbook.triggers import KINDS, Change, Trigger
 from opportune.rehearsal import cases_of, rehearse
 
-EXAMPLES = sorted((DEFAULT.parent / "examples").glob("*.yaml"))
+EXAMPLES = sorted(loading.EXAMPLES.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)

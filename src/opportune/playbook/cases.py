@@ -22,7 +22,9 @@ from opportune.domain.decisions import Reason
 from opportune.domain.instants import parse_instant
 from opportune.domain.journeys import Ending
 from opportune.playbook.lines import Path, Place, YamlInvalid, read_yaml
+from opportune.playbook.nearest import hint
 from opportune.playbook.problems import PlaybookInvalid, Problem
+from opportune.playbook.shape import told
 from opportune.playbook.values import Block, Channel, Instant, Name, parse_duration
 
 #: Where the clock of a case stands at first, as in a sandbox: a Monday, noon UTC.
@@ -30,6 +32,8 @@ START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 #: What one step may do: exactly one of these.
 ACTS = ("event", "page", "identify", "alias", "consent", "status", "ask", "item", "scores", "envelope")
 
+#: How a journey may stand at the end of a test.
+ENDINGS = ("none", *Ending)
 #: Acts that are nobody's in particular.
 IMPERSONAL = ("item", "scores", "envelope")
 
@@ -121,7 +125,13 @@ class ExpectedJourney(Block):
     journey: str
     key: str | None = None
     step: str | None = Field(None, description="Where the customer stands, or stood at last.")
-    ending: Ending | Literal["none"] | None = Field(None, description="How it ended; `none`: still on the way.")
+    ending: str | None = Field(None, description="How it ended; `none`: still on the way.")
+
+    @model_validator(mode="after")
+    def _known(self) -> "ExpectedJourney":
+        if self.ending is not None and self.ending not in ENDINGS:
+            raise ValueError(f"`{self.ending}` is no way a journey ends; known: {', '.join(ENDINGS)}")
+        return self
 
 
 class Expected(Block):
@@ -204,13 +214,14 @@ def parse_cases(data: bytes, name: str) -> list[PlacedCase]:
 def _problem(fault: Mapping[str, Any], places: Mapping[Path, Place], name: str) -> Problem:
     path: Path = tuple(key for key in fault["loc"] if key != "[key]")
     at = next((places[path[:n]].line for n in range(len(path), 0, -1) if path[:n] in places), 0)
-    return Problem(name, at, ".".join(map(str, path)), _said(fault))
+    return Problem(name, at, ".".join(map(str, path)), _said(fault, path))
 
 
-def _said(fault: Mapping[str, Any]) -> str:
+def _said(fault: Mapping[str, Any], path: Path) -> str:
     """Pydantic's sentence in ours."""
-    if fault["type"] == "missing":
-        return "is missing: add it"
     if fault["type"] == "extra_forbidden":
         return "is no key of a playbook test here: see docs/playbook.md, Tests"
-    return str(fault["msg"]).removeprefix("Value error, ").replace("Input", "it")
+    if fault["type"] == "enum":
+        known = [reason.value for reason in Reason]
+        return f"`{fault['input']}` is no reason{hint(str(fault['input']), known)}; known: {', '.join(known)}"
+    return told(fault, path)

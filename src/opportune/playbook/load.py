@@ -23,6 +23,8 @@ from opportune.playbook.shape import fit
 __all__ = ["DEFAULT", "Playbook", "PlaybookInvalid", "Problem", "from_source", "known_names", "load", "load_files"]
 
 DEFAULT = File(__file__).parent / "default"
+#: Small playbooks, one file each, that show one thing.
+EXAMPLES = File(__file__).parent / "examples"
 #: Models whose scores a condition may read.
 SCORES = frozenset({"purchase", "churn", "send_time"})
 
