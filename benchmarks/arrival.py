@@ -1,7 +1,8 @@
-"""The same envelopes in whatever order: `python -m benchmarks.arrival [envelopes] [orders] [envelopes a shop]`.
+"""The same envelopes in whatever order: `python -m benchmarks.arrival [envelopes] [orders] [a shop] [on SQLite]`.
 
 Envelopes with their four times kept come duplicated, shuffled and up to 48 hours late; features, identity and
-eligibility must come out the same, byte for byte. Shops are independent of each other, each a SQLite ledger of its own.
+eligibility must come out the same, byte for byte. Shops are independent of each other, each a ledger of its own: in
+memory, and as many envelopes as the last argument says once more on SQLite, in shops ten times as large.
 Prints one line per order of delivery, all shops together; exit 1 when they differ.
 """
 
@@ -10,7 +11,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from opportune.adapters.memory_ledger import MemoryLedger
 from opportune.adapters.sql_ledger import SqlLedger
 from opportune.adapters.system_clock import FixedClock
 from opportune.decision.consent import Standing
@@ -227,8 +229,17 @@ def deliver(ledger: Ledger, log: Sequence[Event], book: Playbook, seed: int) -> 
     return picture(ledger, log, book, END + LATEST + timedelta(hours=30))
 
 
-def main(n: int = 1_000_000, n_orders: int = 6, shop: int = 50_000) -> int:
-    """Print the table; 1 when an order of delivery differs from the first, which is that of receipt."""
+def main(n: int = 1_000_000, n_orders: int = 5, shop: int = 2_000, n_sql: int = 20_000) -> int:
+    """Print both tables; 1 when an order of delivery differs from the first, which is that of receipt."""
+    print("in memory")
+    odd = compare(n, n_orders, shop, lambda folder: MemoryLedger())
+    print("on SQLite")
+    odd |= compare(n_sql, n_orders, 10 * shop, lambda folder: SqlLedger(f"sqlite:///{folder}/l.db", is_durable=False))
+    return int(odd)
+
+
+def compare(n: int, n_orders: int, shop: int, opened: Callable[[Path], Ledger]) -> bool:
+    """Print one table; true when an order of delivery differs."""
     book = playbook()
     took, odd, sizes = [0.0] * n_orders, [set[str]() for _ in range(n_orders)], dict[str, int]()
     for number, start in enumerate(range(0, n, shop)):
@@ -236,7 +247,7 @@ def main(n: int = 1_000_000, n_orders: int = 6, shop: int = 50_000) -> int:
         first: Picture | None = None
         for order in range(n_orders):
             with tempfile.TemporaryDirectory() as folder:
-                ledger = SqlLedger(f"sqlite:///{Path(folder)}/ledger.db", is_durable=False)
+                ledger = opened(Path(folder))
                 started = time.perf_counter()
                 got = deliver(ledger, log, book, order)
                 took[order] += time.perf_counter() - started
@@ -245,13 +256,14 @@ def main(n: int = 1_000_000, n_orders: int = 6, shop: int = 50_000) -> int:
             odd[order] |= {name for name in got.hashes if got.hashes[name] != first.hashes[name]}
         assert first is not None
         sizes = {name: sizes.get(name, 0) + size for name, size in first.sizes.items()}
-        print(f"{min(start + shop, n):,} envelopes", file=sys.stderr)
+        if number % 25 == 24:
+            print(f"{min(start + shop, n):,} envelopes", file=sys.stderr)
     for order in range(n_orders):
         words = "as received" if not order else f"late, order {order}"
         verdict = "same" if not odd[order] else "DIFFERENT: " + ", ".join(sorted(odd[order]))
         print(f"{words:<16}{n / took[order]:>9,.0f} envelopes/s   {verdict}")
     print("compared: " + ", ".join(f"{name} of {size:,}" for name, size in sizes.items()))
-    return 1 if any(odd) else 0
+    return any(odd)
 
 
 if __name__ == "__main__":

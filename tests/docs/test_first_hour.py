@@ -73,8 +73,8 @@ def test_the_public_names_are_exactly_these() -> None:
         "outcomes", "report", "to_arrow", "train",
     }  # fmt: skip
     assert {name for name in vars(opportune.Sandbox) if not name.startswith("_")} == {
-        "advance", "alias", "consent", "customer", "decide", "decisions", "deliver", "explain", "identify", "item",
-        "messages", "now", "page", "send", "status", "track",
+        "advance", "alias", "ask", "consent", "customer", "decide", "decisions", "deliver", "explain", "identify",
+        "item", "log", "messages", "now", "page", "score", "send", "status", "track",
     }  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = opportune.nope
