@@ -11,8 +11,9 @@ from tests.contract.test_offline_online import frame, pairs_of
 from tests.unit.features.naive import NOON, event
 
 from opportune.adapters import archive_compaction
+from opportune.adapters.archive_rows import schema
 from opportune.adapters.duckdb_offline import DuckDbOffline
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of, schema
+from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from opportune.adapters.archive_rows import schema, table_of
 from opportune.adapters.feast_repo import Place
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of, schema, table_of
+from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
 from opportune.domain.identity import customer_id_of, spans
@@ -63,6 +64,7 @@ class DuckDbOffline:
         asked_names = NAMES if names is None else tuple(dict.fromkeys(names))
         sql, owners = features_sql(asked_names), _owners(claims)
         tails = _by_bucket(tail, owners)
+        self._archive.measure_anew()
         parts = []
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
@@ -133,8 +135,7 @@ class DuckDbOffline:
     def _events_sql(self, bucket: int, claimed: list[str]) -> str:
         """Each event once, with the spans in which it is its customer's.
 
-        Events of a key that was merged lie in the bucket of whoever owned it when they were archived. Columns that
-        an older part of the archive does not have are null there.
+        Events of a key that was merged lie in the bucket of whoever owned it when they were archived.
         """
         sources = ["SELECT * FROM tail_"]
         if files := self._archive.files(bucket):
