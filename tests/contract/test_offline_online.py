@@ -14,7 +14,7 @@ from tests.unit.features.naive import NAMES as EVENTS
 from tests.unit.features.naive import NOON, assert_same, event, events, recount
 
 from opportune.adapters import archive_compaction
-from opportune.adapters.duckdb_offline import DuckDbOffline
+from opportune.adapters.duckdb_offline import GROUP_BYTES, DuckDbOffline
 from opportune.adapters.parquet_archive import ParquetArchive, part_name
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event, Origin
@@ -72,7 +72,8 @@ def test_offline_equals_a_recount_with_late_events_and_merges(
         archive = ParquetArchive(Path(folder))
         archive.append(pairs_of(log[: cut // 2]), "one")  # archived before the merges were known
         archive.append(owned[cut // 2 : cut], "two")
-        found = DuckDbOffline(Path(folder)).as_of(frame(asked), owned[overlap:], merges)
+        group_bytes = data.draw(st.sampled_from((*[GROUP_BYTES] * 3, 0)))  # all buckets together, or each alone
+        found = DuckDbOffline(Path(folder), group_bytes=group_bytes).as_of(frame(asked), owned[overlap:], merges)
     for i, (customer_id, at) in enumerate(asked):
         roots = resolve(c for c in merges if c.known_at <= at)
         mine = [e for e in log if customer_id_of(roots.get(e.id_key, e.id_key)) == customer_id]
