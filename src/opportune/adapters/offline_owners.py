@@ -54,7 +54,7 @@ class Held:
     """Who held which identity key and when, to be asked by customer."""
 
     def __init__(self, owners: Owners) -> None:
-        self._owners = owners
+        self.owners = owners
         self._keys: dict[str, list[str]] = defaultdict(list)
         for key, held in owners.items():
             for customer_id in {customer_id for customer_id, _, _ in held}:
@@ -64,7 +64,7 @@ class Held:
         """(key, holder, from, to) of every key one of them ever held by a claim; and all keys they ever held."""
         asked = list(customer_ids)
         claimed = sorted({key for customer_id in asked for key in self._keys.get(customer_id, ())})
-        owned = [(key, *span) for key in claimed for span in self._owners[key]]
+        owned = [(key, *span) for key in claimed for span in self.owners[key]]
         return owned, {*claimed, *(key for customer_id in asked for key in _own_keys(customer_id))}
 
 
