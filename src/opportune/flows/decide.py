@@ -15,6 +15,7 @@ from opportune.domain.messages import Deliver, Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
+from opportune.flows import reads
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import past_of
@@ -99,25 +100,46 @@ def refuse(ask: Ask, desk: Desk) -> AskRefused | None:
 
 
 def read_features(
-    customer_ids: Collection[str], now: datetime, desk: Desk, explained: Collection[str] = ()
+    customer_ids: Collection[str],
+    now: datetime,
+    desk: Desk,
+    explained: Collection[str] = (),
+    *,
+    is_whole: bool = False,
 ) -> tuple[dict[str, Reading], bool]:
-    """Finished features and scores as the store has them, and whether the store could not be reached."""
+    """Finished features and scores as the store has them, and whether the store could not be reached.
+
+    `is_whole`: every feature of the catalogue; else those a decision can read.
+    """
     try:
         rows = desk.features.read(sorted(customer_ids)) if customer_ids else {}
     except Unavailable:
         return {}, True
     states = unpack_readable(rows)
-    readings = readings_of(states, {c: rows[c].version for c in states}, now, desk, explained)
+    readings = readings_of(states, {c: rows[c].version for c in states}, now, desk, explained, is_whole=is_whole)
     for customer_id, reading in readings.items():
         reading.committed_at = rows[customer_id].committed_at
     return readings, False
 
 
 def readings_of(
-    states: Mapping[str, State], versions: Mapping[str, int], now: datetime, desk: Desk, explained: Collection[str]
+    states: Mapping[str, State],
+    versions: Mapping[str, int],
+    now: datetime,
+    desk: Desk,
+    explained: Collection[str],
+    *,
+    is_whole: bool = False,
 ) -> dict[str, Reading]:
     """Finish and score states, all customers at once; score reasons only for the `explained`."""
-    return readings_from({c: finalise(state, now) for c, state in states.items()}, versions, desk, explained)
+    names = None if is_whole else reads.features_read(desk)
+    try:
+        values = {c: finalise(s, now, None if reads.is_whole(c, now) else names) for c, s in states.items()}
+        return readings_from(values, versions, desk, explained)
+    except KeyError:  # a model that came into use just now reads others
+        if is_whole:
+            raise
+        return readings_of(states, versions, now, desk, explained, is_whole=True)
 
 
 def readings_from(
@@ -146,7 +168,11 @@ def tell_hours(
     explain = [i for i, c in enumerate(seen) if c in explained]
     default_hour = desk.playbook.spec.send_time.default_hour
     values = [readings[c].values for c in seen]
-    for c, score in zip(seen, desk.scorer.best_hours(values, zones, now, default_hour, explain) or (), strict=False):
+    try:
+        found = desk.scorer.best_hours(values, zones, now, default_hour, explain) or ()
+    except KeyError:  # a model that came into use just now reads others: from the next decision on
+        return
+    for c, score in zip(seen, found, strict=False):
         readings[c].scores = {**readings[c].scores, SEND_TIME: score}
 
 
@@ -161,8 +187,10 @@ class Room:
         asks: Sequence[Ask],
         readings: Mapping[str, Reading],
         degraded: bool,
+        *,
+        is_whole: bool = False,
     ) -> None:
-        self.desk, self.uow, self.now, self.degraded = desk, uow, now, degraded
+        self.desk, self.uow, self.now, self.degraded, self.is_whole = desk, uow, now, degraded, is_whole
         self.readings = dict(readings)
         ids = sorted({a.customer_id for a in asks})
         self._explained = {a.customer_id for a in asks if a.explain}
@@ -188,10 +216,12 @@ class Room:
             for customer_id in behind:  # a row the ledger does not have is a leftover of another installation
                 self.readings.pop(customer_id, None)
                 self.at[customer_id] = self.now
-            self.readings.update(readings_of(states, found, self.now, self.desk, self._explained))
-        blank = {c: finalise(empty(), self.now) for c in ids if c not in self.readings}
+            self.readings.update(
+                readings_of(states, found, self.now, self.desk, self._explained, is_whole=self.is_whole)
+            )
+        blank = {c: empty() for c in ids if c not in self.readings}
         if blank:
-            self.readings.update(readings_from(blank, {}, self.desk, self._explained))
+            self.readings.update(readings_of(blank, {}, self.now, self.desk, (), is_whole=self.is_whole))
             self.at.update(dict.fromkeys(blank, self.now))
 
     def _is_fresh(self, customer_id: str, stamps: Mapping[str, tuple[int, datetime]]) -> bool:

@@ -42,14 +42,14 @@ def walk(timers: Sequence[Timer], desk: Desk) -> list[Walk]:
 def _walk(timers: Sequence[Timer], desk: Desk) -> list[Walk]:
     ids = sorted({t.customer_id for t in timers})
     now = desk.clock.now()
-    readings, degraded = read_features(ids, now, desk)
+    readings, degraded = read_features(ids, now, desk, is_whole=True)
     with desk.ledger.begin(ids) as uow:
         still = uow.timers.still(timers)
         live = [t for t in timers if (t.rule, t.customer_id, t.key) in still]
         if not live:
             return []
         asks = [Ask(customer_id=c) for c in sorted({t.customer_id for t in live})]
-        path = _Path(Room(desk, uow, now, asks, readings, degraded), live)
+        path = _Path(Room(desk, uow, now, asks, readings, degraded, is_whole=True), live)
         for timer in live:
             path.take(timer)
         path.write()
