@@ -31,6 +31,7 @@ from opportune.domain.decisions import Ask, Case, Decision
 from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.instants import to_us
 from opportune.features.catalog import NAMES
+from opportune.flows import reads
 from opportune.flows.backfill import backfill, frame_of, tail_of
 from opportune.flows.consistency import check, check_new
 from opportune.flows.decide import decide
@@ -44,6 +45,12 @@ from opportune.ports import Unavailable
 
 pytestmark = pytest.mark.xdist_group("feast")
 PEOPLE = [f"c{i}" for i in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def everything_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every customer at every hour is one of those who are served the whole catalogue."""
+    monkeypatch.setattr(reads, "WHOLE_EVERY", 1)
 
 
 def log_of(seed: int, n: int = 300) -> list[Event]:
