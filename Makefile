@@ -30,8 +30,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The speed table, then features at small sizes; the full ones take most of an hour: make bench-features.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
+	$(MAKE) bench-features SIZE=
 
 bench-faults: $(READY)
 	$(BIN)/python -m benchmarks.faults

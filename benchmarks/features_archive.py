@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from opportune.adapters.parquet_archive import ParquetArchive, part_name, schema
+from opportune.adapters.archive_rows import schema
+from opportune.adapters.parquet_archive import ParquetArchive, part_name
 from opportune.domain.identity import N_BUCKETS, bucket_of
 from opportune.domain.instants import to_us
 

@@ -17,11 +17,13 @@ FOLDER = "tests"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One test that ran. `faults` empty: it passed. `story`: what was decided, in sentences, oldest first."""
+    """One test that ran. `faults` empty: it passed. `story`: what was decided, in sentences, oldest first.
+    `messages`: what went, and what requests were answered with."""
 
     test: PlacedCase
     faults: tuple[str, ...]
     story: tuple[str, ...]
+    messages: tuple[Message, ...] = ()
 
     @property
     def has_passed(self) -> bool:
@@ -66,7 +68,8 @@ def _run(test: PlacedCase, playbook: Playbook) -> Outcome:
         sandbox.advance(case.instant(case.until))
     except (ValueError, RuntimeError) as problem:
         return Outcome(test, (str(problem),), play.story)
-    return Outcome(test, (*_messages(play, case), *_removals(play, case)), play.story)
+    faults = (*_messages(play, case), *_removals(play, case), *_journeys(play, case))
+    return Outcome(test, faults, play.story, tuple(play.messages))
 
 
 class _Play:
@@ -108,6 +111,8 @@ class _Play:
             o.status(mine[-1].message_id, step.status)
         elif step.scores is not None:
             o.score(**step.scores)
+        elif step.item is not None:
+            o.item(step.item["item_id"], **{name: value for name, value in step.item.items() if name != "item_id"})
         elif step.envelope is not None:
             o.send(step.envelope)
         elif step.ask is not None:
@@ -169,6 +174,25 @@ def _removals(play: _Play, case: Case) -> list[str]:
             instead = f"removed for {', '.join(others)}" if others else "it was never removed"
             faults.append(f"expected {_removal(one)}; {instead}")
     return faults
+
+
+def _journeys(play: _Play, case: Case) -> list[str]:
+    """The journeys that were expected and stand otherwise."""
+    faults = []
+    for one in case.expect.journeys:
+        wanted = (one.key, one.step, one.ending)
+        mine = [j for j in play.sandbox.journeys(one.customer) if j["name"] == one.journey]
+        stands = [(j["key"], j["step"], j["ending"] or "none") for j in mine]
+        if not any(all(w is None or w == f for w, f in zip(wanted, found, strict=True)) for found in stands):
+            real = "; ".join(f"stands: {_stand(*found)}" for found in stands) or "they never set out"
+            words = _stand(*wanted)
+            faults.append(f"expected {one.journey} of {one.customer}{', ' if words else ''}{words}; {real}")
+    return faults
+
+
+def _stand(key: str | None, step: str | None, ending: str | None) -> str:
+    parts = (f"for {key}" if key else "", f"at {step}" if step else "", f"ending {ending}" if ending else "")
+    return ", ".join(part for part in parts if part)
 
 
 def _removal(one: ExpectedRemoval) -> str:

@@ -38,6 +38,7 @@ from opportune.flows.deliver import report_status
 from opportune.flows.desk import Desk
 from opportune.flows.ingest import ingest
 from opportune.flows.lookup import stored
+from opportune.flows.people import canonical_ids
 from opportune.flows.profile import profile
 from opportune.flows.project import project
 from opportune.flows.replay import advance
@@ -127,7 +128,7 @@ class Sandbox:
         """Any event in the shape of a batch item: `type`, `userId`, `event`, `properties`, `timestamp`..."""
         self._take(dict(envelope), None, None)
 
-    def item(self, item_id: str, **fields: Any) -> None:
+    def item(self, item_id: str, /, **fields: Any) -> None:
         """What is so of an item of the catalogue, as `PUT /v1/items/{id}`. Raises ValueError naming the field."""
         update = read_update(fields, self.now, item_id)
         put_items([update], self.desk.ledger, self._clock)
@@ -234,6 +235,13 @@ class Sandbox:
         if found is None:
             raise KeyError(customer_id)
         return found
+
+    def journeys(self, customer_id: str) -> list[dict[str, Any]]:
+        """Journeys the customer is or was on, oldest first: name, key, step, and ending (null: still on the way)."""
+        with self.desk.ledger.read() as uow:
+            who = canonical_ids([customer_id], uow)[customer_id]
+            found = uow.journeys.of([who]).get(who, [])
+        return [{"name": i.journey, "key": i.key, "step": i.step, "ending": i.ending} for i in found]
 
     def decisions(self, customer_id: str | None = None) -> list[str]:
         """The newest decisions, at most 100, as sentences; their ids are in `explain` and `messages`."""

@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OPPORTUNE_", frozen=True, extra="ignore")
 
     home: Path = Field(Path(".opportune"), description="Folder with all embedded state; deleting it is a clean start.")
-    playbook: Path | None = Field(None, description="Folder of YAML; null: the packaged default.")
+    playbook: Path | None = Field(None, description="Folder of YAML, or one file; null: the packaged default.")
     database_url: str | None = Field(None, description="SQLite in the home, or postgresql+psycopg://...")
     redis_url: str | None = Field(None, description="Feast online store on Redis when set.")
     online_store: Literal["auto", "sqlite", "redis", "postgres"] = Field(

@@ -11,8 +11,9 @@ from tests.contract.test_offline_online import frame, pairs_of
 from tests.unit.features.naive import NOON, event
 
 from opportune.adapters import archive_compaction
-from opportune.adapters.duckdb_offline import DuckDbOffline
-from opportune.adapters.parquet_archive import ParquetArchive, schema
+from opportune.adapters.archive_rows import schema
+from opportune.adapters.duckdb_offline import GROUP_BYTES, DuckDbOffline
+from opportune.adapters.parquet_archive import ParquetArchive
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
 from opportune.domain.identity import N_BUCKETS, bucket_of
@@ -133,8 +134,8 @@ def test_what_was_archived_before_a_merge_is_found_after_compaction(tmp_path: Pa
     at = NOON - timedelta(hours=1)
     link = Claim(message_id="l", from_key="a:x", into_key="u:c1", is_alias=False, event_at=at, known_at=at)
     rows = frame([("c1", NOON), ("c1", at - timedelta(minutes=1)), ("anon:x", at - timedelta(minutes=1))])
-    for _ in range(2):
-        found = DuckDbOffline(tmp_path).as_of(rows, [], [link])
+    for group_bytes in (0, GROUP_BYTES):
+        found = DuckDbOffline(tmp_path, group_bytes=group_bytes).as_of(rows, [], [link])
         assert list(found["spend_sum_all"]) == [12.0, 7.0, 5.0]
         archive.compact("three", NOON)
     assert by_id(archive.events_of(["a:x", "u:c1"], ["c1", "anon:x"])) == log

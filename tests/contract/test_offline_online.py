@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from tests.unit.features.naive import NAMES as EVENTS
 from tests.unit.features.naive import NOON, assert_same, event, events, recount
 
-from opportune.adapters.duckdb_offline import DuckDbOffline
-from opportune.adapters.parquet_archive import ParquetArchive
+from opportune.adapters import archive_compaction
+from opportune.adapters.duckdb_offline import GROUP_BYTES, DuckDbOffline
+from opportune.adapters.parquet_archive import ParquetArchive, part_name
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event, Origin
 from opportune.domain.identity import customer_id_of, resolve
@@ -70,7 +72,8 @@ def test_offline_equals_a_recount_with_late_events_and_merges(
         archive = ParquetArchive(Path(folder))
         archive.append(pairs_of(log[: cut // 2]), "one")  # archived before the merges were known
         archive.append(owned[cut // 2 : cut], "two")
-        found = DuckDbOffline(Path(folder)).as_of(frame(asked), owned[overlap:], merges)
+        group_bytes = data.draw(st.sampled_from((*[GROUP_BYTES] * 3, 0)))  # all buckets together, or each alone
+        found = DuckDbOffline(Path(folder), group_bytes=group_bytes).as_of(frame(asked), owned[overlap:], merges)
     for i, (customer_id, at) in enumerate(asked):
         roots = resolve(c for c in merges if c.known_at <= at)
         mine = [e for e in log if customer_id_of(roots.get(e.id_key, e.id_key)) == customer_id]
@@ -163,22 +166,44 @@ def test_chosen_features_are_the_same_as_among_all(tmp_path: Path) -> None:
         offline.as_of(rows, [], [], ["orders_n_31d"])
 
 
-def test_an_archive_of_before_a_measure_existed_reads_it_as_null(tmp_path: Path) -> None:
-    """Old parts lack the new columns: they are null there, beside new parts, alone, and after compaction."""
+def archived_by_older_code(home: Path, log: list[Event], cursor: str) -> None:
+    """Parts as an older version wrote them: columns of today are missing, others were measured otherwise."""
+    ParquetArchive(home).append(pairs_of(log), cursor)
+    for path in (home / "archive").rglob(part_name(cursor)):
+        table = pq.read_table(path, partitioning=None).drop_columns(["categories", "is_discounted", "zone_trait"])
+        wrong = table.set_column(table.schema.get_field_index("value_minor"), "value_minor", pa.array([1] * len(table)))
+        pq.write_table(wrong.replace_schema_metadata(None), path)
+
+
+def test_what_older_code_archived_is_measured_anew_before_it_is_read(tmp_path: Path) -> None:
+    """Old parts alone, beside new ones, after a crash half-way and compacted: as online, for the same history."""
     log = [
         event(f"m{i}", "Order Completed", NOON - timedelta(days=i), revenue=10, category="a", coupon="X")
         for i in range(6)
     ]
-    archive = ParquetArchive(tmp_path)
-    archive.append(pairs_of(log[:3]), "old")
-    for path in (tmp_path / "archive").rglob("*.parquet"):
-        pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["categories", "is_discounted"]), path)
+    log.append(event("m6", "Identified", NOON - timedelta(days=3), traits={"timezone": "Asia/Tokyo"}))
     offline, rows = DuckDbOffline(tmp_path), frame([("c1", NOON)])
+    archived_by_older_code(tmp_path, log[:3], "old")
     alone = offline.as_of(rows, [], []).iloc[0]
-    assert (alone["orders_n_all"], alone["discount_share_365d"], alone["order_category_top_730d"]) == (3, 0.0, None)
-    archive.append(pairs_of(log[3:]), "new")
-    beside = offline.as_of(rows, [], [])
-    assert (beside.loc[0, "orders_n_all"], beside.loc[0, "discount_share_365d"]) == (6, 0.5)
-    assert beside.loc[0, "order_category_top_730d"] == "a"
-    archive.compact("next", NOON)
-    pd.testing.assert_frame_equal(offline.as_of(rows, [], []), beside)
+    assert (alone["spend_sum_all"], alone["discount_share_365d"], alone["order_category_top_730d"]) == (30.0, 1.0, "a")
+    archived_by_older_code(tmp_path, log[3:5], "older")
+    ParquetArchive(tmp_path).append(pairs_of(log[5:]), "new")
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(archive_compaction, "_synced", lambda path: (_ for _ in ()).throw(OSError("no space left")))
+        with pytest.raises(OSError, match="no space"):
+            offline.as_of(rows, [], [])
+    for n_before in (3, 1):
+        assert_same(offline.as_of(rows, [], []).iloc[0], finalise(rebuild(log), NOON))
+        assert ParquetArchive(tmp_path).compact("next", NOON)["n_before"] == n_before
+    assert not list((tmp_path / "archive").rglob(".*.draft"))
+
+
+def test_compaction_alone_measures_anew_what_older_code_archived(tmp_path: Path) -> None:
+    """The merged file says of itself how it was measured, so that no old measure hides in it."""
+    log = [event(f"m{i}", "Order Completed", NOON - timedelta(days=i), revenue=10, category="a") for i in range(4)]
+    archived_by_older_code(tmp_path, log[:2], "old")
+    ParquetArchive(tmp_path).append(pairs_of(log[2:]), "new")
+    archive = ParquetArchive(tmp_path)
+    assert archive.compact("next", NOON)["n_events"] == 4
+    assert archive.measure_anew() == 0
+    assert_same(DuckDbOffline(tmp_path).as_of(frame([("c1", NOON)]), [], []).iloc[0], finalise(rebuild(log), NOON))

@@ -74,7 +74,7 @@ def test_the_public_names_are_exactly_these() -> None:
     }  # fmt: skip
     assert {name for name in vars(opportune.Sandbox) if not name.startswith("_")} == {
         "advance", "alias", "ask", "consent", "customer", "decide", "decisions", "deliver", "explain", "identify",
-        "item", "log", "messages", "now", "page", "score", "send", "status", "track",
+        "item", "journeys", "log", "messages", "now", "page", "score", "send", "status", "track",
     }  # fmt: skip
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = opportune.nope

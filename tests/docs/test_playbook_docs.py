@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from opportune.playbook import journeys, limits, reach, schema, sources, triggers, worth
+from opportune.domain.journeys import Ending
+from opportune.playbook import cases, journeys, limits, reach, schema, sources, triggers, worth
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
-from opportune.playbook.load import load_files
+from opportune.playbook.load import EXAMPLES, load_files
 from opportune.playbook.templates import _FILTERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "playbook.md").read_text()
@@ -81,6 +82,31 @@ def test_every_key_of_the_schema_is_documented_with_its_block(name: str) -> None
     keys = {f"{prefix}{field.alias or key}" for key, field in BLOCKS[name].model_fields.items()} - PARENTS
     rows = set(re.findall(r"^\| `([\w.*]+)` \|", section(heading), re.MULTILINE))
     assert keys <= rows, keys - rows
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKS))
+def test_every_key_of_the_schema_stands_in_an_example_of_the_page(name: str) -> None:
+    """So that it was loaded at least once as the page shows it."""
+    examples = "\n".join(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+    keys = {field.alias or key for key, field in BLOCKS[name].model_fields.items()} - {"end"}  # `- end` has no value
+    assert {key for key in keys if not re.search(rf"(?<![\w.]){key}:", examples)} == set()
+
+
+def test_every_act_and_key_of_a_playbook_test_is_documented() -> None:
+    """What the reader of tests knows, the page says."""
+    page = section("Tests")
+    assert {act for act in cases.ACTS if f"| `{act}` |" not in page} == set()
+    blocks = (cases.ExpectedMessage, cases.ExpectedRemoval, cases.ExpectedJourney, cases.Case, cases.Expected)
+    keys = {field.alias or key for block in blocks for key, field in block.model_fields.items()}
+    assert {key for key in keys if f"`{key}`" not in page} == set()
+    assert {ending for ending in Ending if ending not in page} == set()
+
+
+def test_every_example_file_is_listed() -> None:
+    """And nothing is listed that is not there."""
+    rows = re.findall(r"^\| ((?:`\w+` ?)+)\|", section("Examples"), re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert listed == {file.stem for file in EXAMPLES.glob("*.yaml")}
 
 
 def test_every_documented_key_exists() -> None:

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from tests.desks import NOON, FakeFeatureStore, desk_of, playbook_of
@@ -29,6 +31,7 @@ from opportune.domain.decisions import Ask, Case, Decision
 from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.instants import to_us
 from opportune.features.catalog import NAMES
+from opportune.flows import reads
 from opportune.flows.backfill import backfill, frame_of, tail_of
 from opportune.flows.consistency import check, check_new
 from opportune.flows.decide import decide
@@ -42,6 +45,12 @@ from opportune.ports import Unavailable
 
 pytestmark = pytest.mark.xdist_group("feast")
 PEOPLE = [f"c{i}" for i in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def everything_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every customer at every hour is one of those who are served the whole catalogue."""
+    monkeypatch.setattr(reads, "WHOLE_EVERY", 1)
 
 
 def log_of(seed: int, n: int = 300) -> list[Event]:
@@ -267,20 +276,21 @@ def test_consistency_is_measured_and_skew_raises_the_alarm(tmp_path: Path) -> No
 
 
 def test_backfill_asks_for_everybody_under_the_identity_known_then(tmp_path: Path) -> None:
-    """Two people before their merge are two rows, one row after it; nobody appears before they were seen."""
+    """Two people before their merge are two rows, one row after it; nobody appears before they were known."""
     desk = desk_of(playbook_of(tmp_path / "playbook", PLAYBOOK), MemoryLedger(), FixedClock(NOON))
     anonymous = event("a", "Order Completed", NOON - timedelta(days=9), None, "x", revenue=3)
     known = event("b", "Order Completed", NOON - timedelta(days=8), "c1", revenue=4)
     link = replace(event("l", "Identified", NOON - timedelta(days=2), "c1", "x"), kind=EventKind.IDENTIFY)
     newer = event("n", "Page Viewed", NOON - timedelta(days=1), "c2")
-    ingest([anonymous, known, link, newer], [], desk.ledger, desk.playbook, desk.clock)
-    instants = [NOON - timedelta(days=3), NOON]
+    late = event("m", "Page Viewed", NOON - timedelta(days=5), "c3", known_at=NOON + timedelta(hours=1))
+    ingest([anonymous, known, link, newer, late], [], desk.ledger, desk.playbook, desk.clock)
+    instants = [NOON - timedelta(days=30), NOON - timedelta(days=3), NOON]
     frames = list(backfill(instants, desk.ledger, DuckDbOffline(tmp_path)))
     found = pd.concat(frames)
     spent = {(r.customer_id, r.at.to_pydatetime()): r.spend_sum_all for r in found.itertuples()}
     assert spent == {
-        ("c1", instants[0]): 4.0,
-        ("anon:x", instants[0]): 3.0,
+        ("c1", instants[1]): 4.0,
+        ("anon:x", instants[1]): 3.0,
         ("c1", NOON): 7.0,
         ("c2", NOON): 0.0,
     }
@@ -292,6 +302,7 @@ def test_the_commands_work_from_the_terminal(tmp_path: Path, monkeypatch: pytest
     from opportune.cli.publish import command as publish
 
     monkeypatch.setenv("OPPORTUNE_HOME", str(tmp_path))
+    monkeypatch.delenv("OPPORTUNE_REDIS_URL", raising=False)
     ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
     desk = desk_of(playbook_of(tmp_path / "playbook", PLAYBOOK), ledger, FixedClock(NOON), FeastFeatures(tmp_path))
     ingest(log_of(2, 120), [], ledger, desk.playbook, desk.clock)
@@ -311,6 +322,10 @@ def test_the_commands_work_from_the_terminal(tmp_path: Path, monkeypatch: pytest
     assert built["n_rows"] == len(table)
     assert set(NAMES) <= set(table.columns)
     assert set(table["customer_id"]) == set(PEOPLE)
+    assert pq.read_schema(out).field("account_plan").type == pa.string()  # not null, though all of it is
+    assert "is no instant: write" in run.invoke(command, ["build", "--as-of", "soon", "--out", str(out)]).output
+    assert "the future" in run.invoke(command, ["build", "--as-of", "2999-01-01", "--out", str(out)]).output
+    assert sorted(p.name for p in tmp_path.glob("*.parquet*")) == ["f.parquet"]
     (tmp_path / "ids").write_text("c1\nc2\n\nc1\n")
     assert "2 rows" in said("build", "--as-of", "2026-03-02", "--out", str(out), "--customers", str(tmp_path / "ids"))
     shown = json.loads(said("show", "c1", "--at", NOON.isoformat(), "--json"))

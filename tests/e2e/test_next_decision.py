@@ -31,6 +31,7 @@ campaigns:
     trigger: asked
     topic: offers
     channels: [inapp]
+    when: features.views_n_1d >= 0
     content: {inapp: {body: Hello}}
 """
 

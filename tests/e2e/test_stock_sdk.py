@@ -18,6 +18,7 @@ from opportune.adapters.system_clock import FixedClock
 from opportune.domain.decisions import Case
 from opportune.domain.instants import to_us
 from opportune.features.catalog import NAMES
+from opportune.flows import reads
 from opportune.flows.ingest import ingest
 from opportune.flows.project import project
 
@@ -32,6 +33,12 @@ for repo, service, rows in json.load(sys.stdin):
 ours = {name.split(".")[1] for name in sys.modules if name.startswith("opportune.")}
 json.dump({"answers": answers, "ours": sorted(ours)}, sys.stdout)
 """
+
+
+@pytest.fixture(autouse=True)
+def everything_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every customer at every hour is one of those who are served the whole catalogue."""
+    monkeypatch.setattr(reads, "WHOLE_EVERY", 1)
 
 
 def served(features: FeastFeatures, home: Path) -> list[Case]:

@@ -7,6 +7,7 @@ import pytest
 
 from opportune.cli import main
 from opportune.playbook.cases import parse_cases
+from opportune.playbook.load import EXAMPLES
 from opportune.rehearsal import Outcome, cases_of, rehearse
 
 CART = (
@@ -64,6 +65,41 @@ def test_what_differs_is_said(expect: str, says: str) -> None:
     outcome = run(expect)
     assert any(says in fault for fault in outcome.faults), outcome.faults
     assert any("Send cart_reminder" in told for told in outcome.story)
+
+
+@pytest.mark.parametrize(
+    ("expect", "says"),
+    [
+        (
+            "{customer: ada, journey: onboarding, ending: completed}",
+            "expected onboarding of ada, ending completed; stands: at wait_2, ending goal",
+        ),
+        (
+            "{customer: ada, journey: onboarding, key: k1, step: wait_2}",
+            "expected onboarding of ada, for k1, at wait_2; stands: at wait_2, ending goal",
+        ),
+        ("{customer: bob, journey: onboarding}", "expected onboarding of bob; they never set out"),
+    ],
+)
+def test_a_journey_that_stands_otherwise_is_said(expect: str, says: str) -> None:
+    """Another ending, another key, nobody there: a line each, with how it really stands."""
+    text = f"""
+tests:
+  one:
+    customers: {{ada: {{email: ada@example.org}}}}
+    steps:
+      - {{at: 0m, customer: ada, event: Signed Up}}
+      - {{at: 1h, customer: ada, event: Project Created}}
+    expect: {{journeys: [{expect}]}}
+"""
+    (outcome,) = rehearse(parse_cases(text.encode(), "t.yaml"), EXAMPLES / "onboarding.yaml")
+    assert outcome.faults == (says,)
+
+
+def test_an_item_that_cannot_be_taken_fails_its_test() -> None:
+    """The fault names the step and the field, as the HTTP door would."""
+    bad = run("{messages: []}", "{at: 0m, item: {item_id: p1, price: cheap}}")
+    assert bad.faults == ("step 1: price must be a number in major units, like 19.90",)
 
 
 def test_a_step_the_doors_would_refuse_fails_its_test_and_not_the_run() -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from opportune.adapters.archive_rows import MARK, copy_measured, is_current
 from opportune.adapters.feast_repo import exclusive
 from opportune.domain.instants import HOUR_US, to_us
 
@@ -36,6 +37,7 @@ def compact(folders: Sequence[Path], unfinished: str, now: datetime, min_files: 
     for folder in folders:
         with exclusive(folder / ".compacting"):
             _sweep(folder, now)
+            _measure_anew(files_of(folder))
             files = files_of(folder)
             small = [p for p in files if p.name != unfinished and p.stat().st_size < BIG_BYTES]
             count["n_before"] += len(files)
@@ -43,6 +45,28 @@ def compact(folders: Sequence[Path], unfinished: str, now: datetime, min_files: 
                 count["n_events"] += _merge(folder, small, now)
             count["n_after"] += len(files_of(folder))
     return count
+
+
+def measure_anew(folder: Path) -> int:
+    """Take the measures of a bucket's events anew where they were taken by other code; returns those events.
+
+    The file keeps its name and its place: readers see the old one or the new one, whole.
+    """
+    if not any(not is_current(path) for path in files_of(folder)):
+        return 0
+    with exclusive(folder / ".compacting"):
+        return _measure_anew(files_of(folder))
+
+
+def _measure_anew(files: Sequence[Path]) -> int:
+    n_events = 0
+    for path in files:
+        if not is_current(path):
+            draft = path.with_name(f".anew-{path.name}.{os.getpid()}.draft")
+            n_events += copy_measured(path, draft)
+            _synced(draft)
+            draft.replace(path)
+    return n_events
 
 
 def _merge(folder: Path, small: list[Path], now: datetime) -> int:
@@ -72,7 +96,7 @@ def _write(small: list[Path], draft: Path) -> int:
         connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '1GB'; SET temp_directory = '{spill}'")
         connection.execute(
             f"COPY (SELECT DISTINCT ON (message_id) * FROM {source} ORDER BY id_key, event_at, message_id) "
-            f"TO '{quoted}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)",
+            f"TO '{quoted}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480, KV_METADATA {{{_marks()}}})",
             files,
         )
         counted: Any = connection.execute(f"SELECT count(DISTINCT message_id) FROM {source}", files).fetchone()
@@ -81,6 +105,10 @@ def _write(small: list[Path], draft: Path) -> int:
         draft.unlink()
         raise RuntimeError(f"compaction of {draft.parent.name} wrote {written[0]} of {counted[0]} events: report this")
     return int(written[0])
+
+
+def _marks() -> str:
+    return ", ".join(f"'{key}': '{value}'" for key, value in MARK.items())
 
 
 def _sweep(folder: Path, now: datetime) -> None:
@@ -93,7 +121,7 @@ def _sweep(folder: Path, now: datetime) -> None:
         _synced_folder(folder)
         _list(folder, {**listing, "replaced": {k: v for k, v in listing["replaced"].items() if k not in old}})
     named = {*listing["files"], *listing["replaced"]}
-    for path in (*folder.glob("whole-*.parquet"), *folder.glob(".whole-*.draft")):
+    for path in (p for left in ("whole-*.parquet", ".whole-*.draft", ".anew-*.draft") for p in folder.glob(left)):
         if path.name not in named:
             path.unlink()
 

@@ -1,48 +1,49 @@
 """Point-in-time features by DuckDB over archive Parquet plus ledger tail, one customer bucket at a time."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
+from opportune.adapters.archive_rows import schema, table_of
 from opportune.adapters.feast_repo import Place
-from opportune.adapters.parquet_archive import ParquetArchive, schema, table_of
+from opportune.adapters.offline_owners import EVER, Held, by_bucket, owned_table, owners_of
+from opportune.adapters.parquet_archive import ParquetArchive
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
-from opportune.domain.identity import N_BUCKETS, bucket_of, customer_id_of, spans
-from opportune.domain.instants import from_us, to_us
+from opportune.domain.identity import N_BUCKETS, bucket_of
+from opportune.domain.instants import from_us
 from opportune.features.catalog import NAMES
 from opportune.features.hours import smoothed_rows
 from opportune.features.measures import COLUMNS
 from opportune.features.sql import HISTOGRAMS, features_sql
 from opportune.features.zones import offsets
 
-_EVER = (-(2**62), 2**62)
 #: The customer of an identity key that no claim has touched: domain.identity.customer_id_of in SQL.
 _UNCLAIMED = (
     "CASE WHEN starts_with(once.id_key, 'u:') THEN substr(once.id_key, 3) ELSE 'anon:' || substr(once.id_key, 3) END"
 )
+#: Buckets are taken together up to so much of the archive and so many asked rows. A tail event counts as so much.
+GROUP_BYTES, _GROUP_ROWS, _EVENT_BYTES = 8_000_000, 10_000, 100
 _COLUMNS = "id_key, name, origin, epoch_us(event_at) AS us, epoch_us(known_at) AS known_us, " + ", ".join(COLUMNS)
-#: Identity spans: key -> (customer id, from, to) with instants in microseconds, [from, to).
-Owners = dict[str, list[tuple[str, int, int]]]
-#: One of them with its key in front.
-Held = tuple[str, str, int, int]
 
 
 class DuckDbOffline:
-    """Implements ports.OfflineFeatures. Memory is bounded by one bucket (1/16 of the customers) plus the tail."""
+    """Implements ports.OfflineFeatures. Memory: the events of those asked for in one bucket, and the tail.
 
-    def __init__(self, home: Path, n_threads: int | None = None, place: Place | None = None) -> None:
+    `group_bytes`: buckets are taken together up to so much of the archive.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        n_threads: int | None = None,
+        place: Place | None = None,
+        group_bytes: int = GROUP_BYTES,
+    ) -> None:
         self._home, self._place = home, place
         self._archive = ParquetArchive(home)
-        self._n_threads = n_threads
-        #: The last claims and what came of them: page after page is asked under the same ones.
-        self._last: tuple[Sequence[Claim], Owners] = ((), {})
-
-    def _owners_of(self, claims: Sequence[Claim]) -> Owners:
-        if self._last[0] is not claims:
-            self._last = (claims, _owners(claims))
-        return self._last[1]
+        self._n_threads, self._group_bytes = n_threads, group_bytes
+        self._last: tuple[list[Claim], Held] = ([], Held({}))
 
     def as_of(
         self,
@@ -70,18 +71,17 @@ class DuckDbOffline:
         )
         buckets = asked["customer_id"].map({c: bucket_of(c) for c in asked["customer_id"].unique()})
         asked_names = NAMES if names is None else tuple(dict.fromkeys(names))
-        sql, owners = features_sql(asked_names), self._owners_of(claims)
-        tails = _by_bucket(tail, owners)
-        claimed = _claimed_by_bucket(owners)
+        sql, held = features_sql(asked_names), self._held(claims)
+        tails = by_bucket(tail, held.owners)
+        self._archive.measure_anew()
         parts = []
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
             if self._n_threads is not None:
                 connection.execute(f"SET threads = {int(self._n_threads)}")
-            for bucket, part in asked.groupby(buckets):
-                mine = tails.get(int(str(bucket)), [])
-                held = claimed.get(int(str(bucket)), [])
-                found = self._bucket(connection, int(str(bucket)), part, mine, held, sql)
+            for group in self._groups(buckets, tails):
+                mine = [pair for bucket in group for pair in tails.get(bucket, ())]
+                found = self._group(connection, group, asked[buckets.isin(group)], mine, held, sql)
                 parts.append(found[["row_id", *asked_names]])
         found = pd.concat(parts).set_index("row_id").sort_index() if parts else pd.DataFrame(columns=list(asked_names))
         if len(found) != len(rows):
@@ -103,28 +103,48 @@ class DuckDbOffline:
 
         return FeastOffline(self._home, place=self._place).look_up(self.as_of(rows, tail, claims, names))
 
-    def _bucket(
-        self, connection: Any, bucket: int, asked: Any, tail: list[tuple[Event, str]], held: list[Held], sql: str
+    def _held(self, claims: Sequence[Claim]) -> Held:
+        """Who held what by these claims; kept, because a run asks page after page with the same."""
+        last, held = self._last
+        if last != list(claims):  # the same objects are told alike at once
+            held = Held(owners_of(claims))
+            self._last = (list(claims), held)
+        return held
+
+    def _groups(self, buckets: Any, tails: Mapping[int, Sized]) -> list[set[int]]:
+        """The buckets asked for, small ones together: planning a query costs as much as thousands of its events."""
+        groups: list[set[int]] = []
+        bytes_left = rows_left = 0
+        for bucket, n_rows in sorted(buckets.value_counts().items()):
+            n_bytes = sum(Path(file).stat().st_size for file in self._archive.files(bucket))
+            n_bytes += len(tails.get(bucket, ())) * _EVENT_BYTES
+            bytes_left, rows_left = bytes_left - n_bytes, rows_left - int(n_rows)
+            if bytes_left < 0 or rows_left < 0:
+                groups.append(set())
+                bytes_left, rows_left = self._group_bytes - n_bytes, _GROUP_ROWS - int(n_rows)
+            groups[-1].add(int(bucket))
+        return groups
+
+    def _group(
+        self, connection: Any, buckets: set[int], asked: Any, tail: list[tuple[Event, str]], held: Held, sql: str
     ) -> Any:
-        """Features of the asked rows of one bucket: what a cluster would run as one task."""
+        """Features of the asked rows of a bucket, or of a few small ones: what a cluster would run as one task."""
         import pyarrow as pa
 
-        keys, customers, starts, ends = zip(*held, strict=True) if held else ((), (), (), ())
-        owned = pa.table(
-            {
-                "id_key": pa.array(keys, pa.string()),
-                "owner": pa.array(customers, pa.string()),
-                "from_us": pa.array(starts, pa.int64()),
-                "to_us": pa.array(ends, pa.int64()),
-            }
-        )
-        empty = schema().empty_table()
-        tables = {"asked": asked, "owned": owned, "tail": table_of(tail, with_body=False) if tail else empty}
+        owned, keys = held.of(asked["customer_id"].unique())
+        tail = [pair for pair in tail if pair[0].id_key in keys]
+        tables = {
+            "asked": asked,
+            "owned": owned_table(owned),
+            "keys": pa.table({"id_key": pa.array(sorted(keys), pa.string())}),
+            "tail": table_of(tail, with_body=False) if tail else schema().empty_table(),
+        }
         for name, table in tables.items():
             connection.register(f"{name}_", table)
         try:
             connection.execute("CREATE OR REPLACE TEMP VIEW r AS SELECT row_id, customer_id, at_us FROM asked_")
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE e AS {self._events_sql(bucket, sorted(set(keys)))}")
+            newest_us = int(asked["at_us"].max())
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE e AS {self._events_sql(buckets, newest_us, bool(owned))}")
             connection.execute(
                 "CREATE OR REPLACE TEMP TABLE z (zone TEXT, from_us BIGINT, to_us BIGINT, offset_us BIGINT)"
             )
@@ -135,20 +155,21 @@ class DuckDbOffline:
             for name in tables:
                 connection.unregister(f"{name}_")
 
-    def _events_sql(self, bucket: int, claimed: list[str]) -> str:
-        """Each event once, with the spans in which it is its customer's.
+    def _events_sql(self, buckets: set[int], newest_us: int, has_owned: bool) -> str:
+        """Each event of those asked for, once, with the spans in which it is its customer's.
 
-        Events of a key that was merged lie in the bucket of whoever owned it when they were archived. Columns that
-        an older part of the archive does not have are null there.
+        Events of a key that was merged lie in the bucket of whoever owned it when they were archived.
         """
         sources = ["SELECT * FROM tail_"]
-        if files := self._archive.files(bucket):
-            sources.append(f"SELECT * FROM {_parts(files)}")
-        if claimed and (strays := [f for b in range(N_BUCKETS) if b != bucket for f in self._archive.files(b)]):
-            sources.append(f"SELECT * FROM {_parts(strays)} WHERE id_key IN (SELECT id_key FROM owned_)")
+        mine = f"epoch_us(event_at) <= {newest_us} AND id_key IN (SELECT id_key FROM"
+        if files := [f for b in sorted(buckets) for f in self._archive.files(b)]:
+            sources.append(f"SELECT * FROM {_parts(files)} WHERE {mine} keys_)")
+        strays = [f for b in range(N_BUCKETS) if has_owned and b not in buckets for f in self._archive.files(b)]
+        if strays:
+            sources.append(f"SELECT * FROM {_parts(strays)} WHERE {mine} owned_)")
         return f"""
-            SELECT coalesce(owner, {_UNCLAIMED}) AS customer_id, coalesce(from_us, {_EVER[0]}) AS from_us,
-              coalesce(to_us, {_EVER[1]}) AS to_us, once.* EXCLUDE (id_key)
+            SELECT coalesce(owner, {_UNCLAIMED}) AS customer_id, coalesce(from_us, {EVER[0]}) AS from_us,
+              coalesce(to_us, {EVER[1]}) AS to_us, once.* EXCLUDE (id_key)
             FROM (
               SELECT {_COLUMNS} FROM (SELECT DISTINCT ON (message_id) * EXCLUDE (body) FROM (
                 {" UNION ALL BY NAME ".join(sources)}
@@ -180,49 +201,6 @@ def _finished(table: Any) -> Any:
 def _lists(column: Any) -> list[Any]:
     held: list[Any] = column.to_pandas().tolist()
     return held
-
-
-def _owners(claims: Sequence[Claim]) -> Owners:
-    """Who owns each claimed key and when; before its first span and in gaps a key is its own customer."""
-    held: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
-    for key, root, known_from, known_to in spans(claims):
-        start = _EVER[0] if known_from is None else to_us(known_from)
-        held[key].append((start, _EVER[1] if known_to is None else to_us(known_to), customer_id_of(root)))
-    owners: Owners = {}
-    for key, pieces in held.items():
-        whole, at = [], _EVER[0]
-        for start, end, customer_id in sorted(pieces):
-            if start > at:
-                whole.append((customer_id_of(key), at, start))
-            whole.append((customer_id, start, end))
-            at = end
-        if at < _EVER[1]:
-            whole.append((customer_id_of(key), at, _EVER[1]))
-        owners[key] = whole
-    return owners
-
-
-def _claimed_by_bucket(owners: Owners) -> dict[int, list[Held]]:
-    """Every span of each claimed key, in the bucket of everybody who ever owned it."""
-    found: dict[int, list[Held]] = defaultdict(list)
-    for key, held in owners.items():
-        for bucket in {bucket_of(customer_id) for customer_id, _, _ in held}:
-            found[bucket] += [(key, customer_id, start, end) for customer_id, start, end in held]
-    return found
-
-
-def _by_bucket(tail: Sequence[tuple[Event, str]], owners: Owners) -> dict[int, list[tuple[Event, str]]]:
-    """The tail by bucket: an event goes to the bucket of everybody who ever owned its key."""
-    buckets: dict[str, set[int]] = {}
-    split: dict[int, list[tuple[Event, str]]] = defaultdict(list)
-    for event, customer_id in tail:
-        key = event.id_key
-        if key not in buckets:
-            held = owners.get(key)
-            buckets[key] = {bucket_of(c) for c, _, _ in held} if held else {bucket_of(customer_id_of(key))}
-        for bucket in buckets[key]:
-            split[bucket].append((event, customer_id))
-    return split
 
 
 def _microseconds(instants: Any) -> Any:

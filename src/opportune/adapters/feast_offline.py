@@ -6,6 +6,7 @@ from typing import Any
 
 from opportune.adapters.feast_repo import PROJECT, Place, exclusive, open_store
 from opportune.features.catalog import FEATURES
+from opportune.features.columns import arrow_columns
 
 _VIEW = "customer_features"
 
@@ -40,7 +41,7 @@ class FeastOffline:
                     "customer_id": pa.array(unique["customer_id"], pa.string()),
                     "event_timestamp": pa.array(instants, pa.timestamp("us", tz="UTC")),
                     "created": pa.array(instants, pa.timestamp("us", tz="UTC")),
-                    **{f.name: _column(unique[f.name], f.dtype) for f in features},
+                    **arrow_columns(unique),
                 }
             )
             draft = path.with_suffix(".draft")
@@ -54,20 +55,6 @@ class FeastOffline:
                     entity_df=asked, features=[f"{_VIEW}:{f.name}" for f in features]
                 ).to_df()
         return _checked(finished, unique, found)
-
-
-def _column(series: Any, dtype: str) -> Any:
-    """A feature column in Arrow; NaN becomes null."""
-    import pyarrow as pa
-
-    kinds = {
-        "int": pa.int64(),
-        "float": pa.float64(),
-        "bool": pa.bool_(),
-        "vector": pa.list_(pa.float64()),
-        "text": pa.string(),
-    }
-    return pa.array(series, kinds[dtype], from_pandas=True)
 
 
 def _checked(finished: Any, unique: Any, found: Any) -> Any:

@@ -1,23 +1,19 @@
 """The archive: events as Parquet, one folder per customer bucket, with what was measured on each as columns."""
 
 import hashlib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from opportune.adapters.archive_compaction import compact, files_of
-from opportune.domain.events import Event, EventKind, Origin
+from opportune.adapters.archive_compaction import compact, files_of, measure_anew
+from opportune.adapters.archive_rows import TIMES, event_of, table_of
+from opportune.domain.events import Event
 from opportune.domain.identity import N_BUCKETS, bucket_of, customer_id_of
-from opportune.domain.instants import from_us
-from opportune.features.measures import COLUMNS, KINDS, Measures, extract
 
-_TIMES = ("original_at", "sent_at", "received_at", "event_at", "known_at", "ingested_at")
-_TEXTS = ("message_id", "id_key", "customer_id", "kind", "name", "origin")
+log = logging.getLogger("opportune.archive")
 
 
 class ParquetArchive:
@@ -29,6 +25,7 @@ class ParquetArchive:
 
     def __init__(self, home: Path) -> None:
         self._root = home / "archive" / "events"
+        self._current: set[str] = set()  # files whose measures were seen to be those of this code
 
     def append(self, events: Sequence[tuple[Event, str]], cursor: str) -> None:
         """Write (event, customer id) pairs. Idempotent per cursor. Raises OSError when the disk refuses."""
@@ -53,6 +50,19 @@ class ParquetArchive:
     def files(self, bucket: int) -> list[str]:
         """Paths of the finished files of one bucket, in a fixed order; each event once or, where sent twice, alike."""
         return [str(path) for path in files_of(self._folder(bucket))]
+
+    def measure_anew(self) -> int:
+        """Measure anew what was archived by code that measured otherwise; returns those events. Cheap when there is
+        nothing to do. Raises OSError when the disk refuses: the old files are then whole, and still in their place.
+        """
+        n = 0
+        for bucket in range(N_BUCKETS):
+            if not self._current.issuperset(files := self.files(bucket)):
+                n += measure_anew(self._folder(bucket))
+                self._current.update(files)
+        if n:
+            log.warning("%d archived events were measured anew: an older version had archived them", n)
+        return n
 
     def compact(self, cursor: str, now: datetime, min_files: int = 2) -> dict[str, int]:
         """Merge small files per bucket, leaving alone the part of an append of `cursor` that may be unfinished.
@@ -79,12 +89,12 @@ class ParquetArchive:
             connection.execute("SET TimeZone = 'UTC'")
             found = connection.execute(
                 "SELECT DISTINCT ON (message_id) message_id, kind, name, origin, "
-                f"{', '.join(f'epoch_us({name}) AS {name}' for name in _TIMES)}, body "
+                f"{', '.join(f'epoch_us({name}) AS {name}' for name in TIMES)}, body "
                 "FROM read_parquet($files, union_by_name = true) "
                 "WHERE id_key BETWEEN $low AND $high AND id_key IN (SELECT unnest($keys))",
                 {"files": files, "low": keys[0], "high": keys[-1], "keys": keys},
             ).fetchall()
-        return [_event(row) for row in found]
+        return [event_of(row) for row in found]
 
     def _folder(self, bucket: int) -> Path:
         return self._root / f"bucket={bucket:02d}"
@@ -93,69 +103,3 @@ class ParquetArchive:
 def part_name(cursor: str) -> str:
     """The file name of the parts of one append."""
     return f"part-{hashlib.sha256(cursor.encode()).hexdigest()[:24]}.parquet"
-
-
-def schema() -> Any:
-    """The Arrow schema of a part: envelope, measures, and the rest of the envelope as JSON in `body`."""
-    import pyarrow as pa
-
-    kinds = {"int64": pa.int64(), "int32": pa.int32(), "bool": pa.bool_(), "text": pa.string()}
-    return pa.schema(
-        [(name, pa.string()) for name in _TEXTS]
-        + [(name, pa.timestamp("us", tz="UTC")) for name in _TIMES]
-        + [(name, kinds[KINDS.get(name, "text")]) for name in COLUMNS]
-        + [("body", pa.binary())]
-    )
-
-
-def table_of(pairs: Sequence[tuple[Event, str]], with_body: bool = True) -> Any:
-    """An Arrow table of (event, customer id) pairs in the archive's schema; `body` null when not asked for."""
-    import pyarrow as pa
-
-    measured: list[Measures] = [extract(event) for event, _ in pairs]
-    columns: dict[str, list[Any]] = {
-        "message_id": [event.message_id for event, _ in pairs],
-        "id_key": [event.id_key for event, _ in pairs],
-        "customer_id": [customer_id for _, customer_id in pairs],
-        "kind": [event.kind.value for event, _ in pairs],
-        "name": [event.name for event, _ in pairs],
-        "origin": [event.origin.value for event, _ in pairs],
-        "body": [_body(event) if with_body else None for event, _ in pairs],
-    }
-    for name in _TIMES:
-        columns[name] = [getattr(event, name) for event, _ in pairs]
-    for name in COLUMNS:
-        columns[name] = [getattr(measures, name) for measures in measured]
-    return pa.table({name: columns[name] for name in schema().names}, schema=schema())
-
-
-def _body(event: Event) -> bytes:
-    return orjson.dumps(
-        {
-            "user_id": event.user_id,
-            "anonymous_id": event.anonymous_id,
-            "previous_id": event.previous_id,
-            "group_id": event.group_id,
-            "properties": event.properties,
-            "traits": event.traits,
-            "context": event.context,
-            "flags": event.flags,
-        },
-        option=orjson.OPT_SORT_KEYS,
-    )
-
-
-def _event(row: Sequence[Any]) -> Event:
-    """The event of an archived row: message_id, kind, name, origin, six instants in microseconds, body."""
-    body = orjson.loads(row[-1])
-    times: dict[str, Any] = {
-        name: None if us is None else from_us(us) for name, us in zip(_TIMES, row[4:-1], strict=True)
-    }
-    return Event(
-        message_id=row[0],
-        kind=EventKind(row[1]),
-        name=row[2],
-        origin=Origin(row[3]),
-        **{**body, "flags": tuple(body["flags"])},
-        **times,
-    )

@@ -10,7 +10,7 @@ from opportune.cli.printing import json_option, result
 
 
 @click.command("check", epilog="Example:  opportune check my-playbook/ --map journeys.mmd")
-@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("playbook", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--map",
     "map_file",
@@ -19,14 +19,14 @@ from opportune.cli.printing import json_option, result
 )
 @json_option
 @click.pass_context
-def command(ctx: click.Context, folder: Path | None, map_file: Path | None, as_json: bool) -> None:
-    """Check a playbook folder (default: the active one): all problems at once, with file and line."""
+def command(ctx: click.Context, playbook: Path | None, map_file: Path | None, as_json: bool) -> None:
+    """Check a playbook, a folder or one file (default: the active one): all problems at once, with file and line."""
     from opportune.journeys.draw import draw
     from opportune.playbook.check import check, sends_marketing_email
     from opportune.settings import Settings
 
     settings = Settings()
-    report = check(folder or settings.playbook, datetime.now(UTC))
+    report = check(playbook or settings.playbook, datetime.now(UTC))
     lines = [str(p) for p in report.problems] + [f"warning: {w}" for w in report.warnings] + [report.summary]
     if map_file is not None and report.playbook is not None:
         try:

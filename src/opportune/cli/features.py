@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opportune.cli.printing import counter, json_option, result, say
+from opportune.cli.printing import counter, instant, json_option, result, say
 
 if TYPE_CHECKING:
     from opportune.wiring import Installation
@@ -34,17 +34,19 @@ def build(as_of: str, out: Path, customers: Path | None, as_json: bool) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from opportune.domain.instants import parse_instant
+    from opportune.features.columns import arrow_columns
     from opportune.flows.backfill import backfill
     from opportune.flows.publish import archive_events
     from opportune.wiring import Installation
 
-    instants = [parse_instant(text) for text in as_of.split(",") if text.strip()]
+    i = Installation()
+    instants = [
+        at for text in as_of.split(",") if text.strip() and (at := instant(text.strip(), "--as-of", i.clock.now()))
+    ]
     if not instants:
         raise click.ClickException("--as-of names no instant: give one like 2026-11-01, or several with commas")
     lines = [line.strip() for line in customers.read_text(encoding="utf-8").splitlines()] if customers else None
     ids = list(dict.fromkeys(line for line in lines if line)) if lines is not None else None
-    i = Installation()
     say("archiving new events")
     archive_events(i.ledger, i.archive, i.clock, i.owner)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -52,18 +54,23 @@ def build(as_of: str, out: Path, customers: Path | None, as_json: bool) -> None:
     count, n, writer = counter("rows"), 0, None
     try:
         for frame in backfill(instants, i.ledger, i.offline, ids):
-            table = pa.Table.from_pandas(frame, preserve_index=False)
+            keys = {
+                "customer_id": pa.array(frame["customer_id"], pa.string()),
+                "at": pa.array(frame["at"], pa.timestamp("us", tz="UTC")),
+            }
+            table = pa.table(keys | arrow_columns(frame))
             if writer is None:
                 writer = pq.ParquetWriter(draft, table.schema, compression="zstd")
-            writer.write_table(table.cast(writer.schema))
+            writer.write_table(table)
             n += len(frame)
             count(n)
-    finally:
         if writer is not None:
             writer.close()
+            draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
     if writer is None:
         raise click.ClickException("nobody was known at these instants: ingest events, or choose later ones")
-    draft.replace(out)
     result({"n_rows": n, "out": str(out)}, f"{n:,} rows in {out}", as_json)
 
 
@@ -127,12 +134,11 @@ def check_features(
     ctx: click.Context, sample: int, rate: float, since: str | None, mlflow: bool, as_json: bool
 ) -> None:
     """Compare what decisions were served with the offline values as of the same instants."""
-    from opportune.domain.instants import parse_instant
     from opportune.flows.consistency import check, log_report, remember
     from opportune.flows.publish import archive_events
     from opportune.wiring import Installation
 
-    at = parse_instant(since) if since else None
+    at = instant(since, "--since")
     i = Installation()
     archive_events(i.ledger, i.archive, i.clock, i.owner)
     report = check(i.ledger, i.offline, i.clock, rate, sample, at)
@@ -151,12 +157,11 @@ def check_features(
 @json_option
 def show(customer: str, at: str | None, n_events: int, as_json: bool) -> None:
     """Each feature of a customer at an instant, with the newest of the events it came from."""
-    from opportune.domain.instants import parse_instant
     from opportune.flows.trace_features import trace_features
     from opportune.wiring import Installation
 
     i = Installation()
-    traced = trace_features(customer, parse_instant(at) if at else i.clock.now(), i.ledger, i.playbook, n_events)
+    traced = trace_features(customer, instant(at, "--at") or i.clock.now(), i.ledger, i.playbook, n_events)
     if not traced["n_events"]:
         say(f"nothing is known of {customer} at {traced['at']}: these are the values of no history")
     result(traced, "\n".join(_lines(traced)), as_json)

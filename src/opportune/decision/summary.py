@@ -48,21 +48,39 @@ _WORDS = {
 }
 
 
-def summarise(messages: Sequence[Message], removed: Sequence[Removal], case: Case) -> str:
-    """What goes where and when, then the one removal most worth knowing; at most 200 characters."""
+def summarise(
+    messages: Sequence[Message],
+    removed: Sequence[Removal],
+    case: Case,
+    begins: Sequence[str] = (),
+    is_meant: bool = True,
+) -> str:
+    """What goes where and when, then the one removal most worth knowing; at most 200 characters.
+
+    `begins`: journeys that begin with the trigger; `is_meant`: whether its own condition holds.
+    """
     parts = []
     for m in messages:
         verb = "Withheld (holdout):" if m.is_virtual else "Send"
         when = tell_instant(m.send_at, case.now, case.customer.zone, preposition=True)
         parts.append(f"{verb} {m.campaign} by {CHANNEL_WORDS.get(m.channel, m.channel)} {when}.")
     if not messages:
-        parts.append("Send nothing." if removed else "Send nothing: no campaign applies.")
+        parts.append("Send nothing." if removed else _nothing(begins, is_meant))
     spoken = {m.campaign for m in messages}
     others = [r for r in removed if r.campaign not in spoken and r.reason in _ORDER]
     if others:
         parts.append(_held(min(others, key=lambda r: _ORDER[r.reason]), case))
     text = " ".join(parts)
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3].rstrip() + "..."
+
+
+def _nothing(begins: Sequence[str], is_meant: bool) -> str:
+    """Why there was nothing to choose from."""
+    if not begins:
+        return "Send nothing: no campaign applies."
+    if not is_meant:
+        return "Send nothing: the condition of this trigger does not hold."
+    return f"Send nothing here: journey {' and '.join(begins)} begins with this trigger, and decides step by step."
 
 
 def _held(removal: Removal, case: Case) -> str:

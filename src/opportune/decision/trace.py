@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from opportune.decision.candidate import Candidate, Choice, Sifted
+from opportune.decision.environment import environment
 from opportune.decision.exposures import exposures_of
 from opportune.decision.summary import summarise
 from opportune.decision.worth import Scales
@@ -62,7 +63,7 @@ class Trace:
             mode=Mode.FULL if case.scores else Mode.RULES_ONLY,
             degraded=case.degraded,
             currency=playbook.spec.currency,
-            summary=summarise(messages, removed, case),
+            summary=summarise(messages, removed, case, *_beginning(case, playbook)),
             scores=case.scores,
             messages=messages,
             removed=removed,
@@ -121,3 +122,11 @@ def _reasons(choice: Choice, case: Case, scales: Scales) -> tuple[str, ...]:
     if choice.slot.at_us != choice.candidate.slots[0].at_us:
         return started, worth, "placed at the best hour that quiet hours and caps leave open"
     return started, worth, "placed at the first slot that quiet hours and caps leave open"
+
+
+def _beginning(case: Case, playbook: Playbook) -> tuple[tuple[str, ...], bool]:
+    """Journeys that begin with the trigger, and whether its own condition holds."""
+    begins = playbook.journeys_of(case.ask.trigger or "")
+    trigger = playbook.spec.triggers.get(case.ask.trigger or "")
+    is_meant = not begins or trigger is None or playbook.holds(trigger.when, environment(case))
+    return begins, is_meant

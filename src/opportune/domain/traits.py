@@ -89,6 +89,10 @@ def join(into: Customer, other: Customer) -> Customer:
     )
 
 
+#: Files that lie among the zones and stand for whatever one machine is set to.
+_LOCAL = frozenset({"localtime", "posixrules", "Factory"})
+
+
 @lru_cache(maxsize=4096)
 def _names_a_zone(name: str) -> bool:
     try:
@@ -101,8 +105,8 @@ def _names_a_zone(name: str) -> bool:
 
 
 def is_zone(value: Any) -> bool:
-    """True for the name of a zone this machine knows."""
-    return isinstance(value, str) and 0 < len(value) <= 64 and _names_a_zone(value)
+    """True for the name of a zone this machine knows, and that means the same on others."""
+    return isinstance(value, str) and 0 < len(value) <= 64 and value not in _LOCAL and _names_a_zone(value)
 
 
 def _set(traits: dict[str, Any], name: str, value: Any) -> None:

@@ -26,6 +26,7 @@ from opportune.features.declare import (
     spend,
     text,
 )
+from opportune.features.measures import MEASURING
 from opportune.features.taps import (
     CART_MAX_OPS,
     CART_WINDOW,
@@ -330,6 +331,7 @@ def _hash() -> str:
     features = [{k: v for k, v in asdict(feature).items() if k not in words} for feature in FEATURES]
     whole = {
         "format": FORMAT,
+        "measures": MEASURING,
         "taps": [asdict(tap) for tap in TAPS],
         "features": features,
         "session_gap": SESSION_GAP,

@@ -3,6 +3,7 @@
 Money arrives in major units of the currency and leaves as integer minor units: round half even of str(x) x 100.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from opportune.domain.statements import SPEAKING, stated
 from opportune.domain.traits import is_zone
 from opportune.features.declare import SEPARATOR
 
+#: What `extract` says of an event: raise it whenever the same event is measured otherwise than before.
+VERSION = 2
 MAX_QUANTITY = 10**6
 MAX_LABEL = 200
 MAX_LINES = 100  # products of one event that are asked for their category
@@ -111,6 +114,8 @@ KINDS: Mapping[str, Literal["int64", "int32", "bool"]] = {
     "is_sms_out": "bool",
     "is_profiling_out": "bool",
 }
+#: How measures are taken. Archived ones taken in another way are taken anew, packed states are rebuilt.
+MEASURING = f"{VERSION}:{zlib.crc32(repr((COLUMNS, sorted(KINDS.items()))).encode()):08x}"
 
 
 def extract(event: Event) -> Measures:

@@ -13,6 +13,8 @@ from opportune.flows.publish import EVENTS_CURSOR
 from opportune.ports import Ledger, OfflineFeatures, UnitOfWork
 
 PAGE = 20_000
+#: Null for a customer who never did anything and was never sent anything.
+_TRACES = ("last_active_age_days", "last_send_age_days")
 
 
 def backfill(
@@ -24,8 +26,8 @@ def backfill(
 ) -> Iterator[Any]:
     """Frames of customer_id, at and every feature, `page` customers at a time, for each instant in turn.
 
-    `customer_ids` null: everybody known at the instant, under the identity known then. Archive new events first: what
-    the archive does not hold yet is kept in memory.
+    `customer_ids` null: everybody of whom something was known at the instant, under the identity known then. Archive
+    new events first: what the archive does not hold yet is kept in memory.
     """
     with ledger.read() as uow:
         claims = uow.identities.all_claims()
@@ -33,8 +35,11 @@ def backfill(
     for at in instants:
         pages = _everybody(at, ledger, claims, page) if customer_ids is None else _slices(customer_ids, page)
         for ids in pages:
-            if ids:
-                yield frame_of([(c, at) for c in ids], offline, tail, claims)
+            frame = frame_of([(c, at) for c in ids], offline, tail, claims) if ids else None
+            if frame is not None and customer_ids is None:  # who was seen first by `at` may have been unknown yet
+                frame = frame[frame[list(_TRACES)].notna().any(axis="columns")]
+            if frame is not None and len(frame):
+                yield frame
 
 
 def frame_of(
@@ -42,12 +47,13 @@ def frame_of(
     offline: OfflineFeatures,
     tail: Sequence[tuple[Event, str]],
     claims: Sequence[Claim],
+    names: Sequence[str] | None = None,
 ) -> Any:
-    """Offline features of (customer, instant) rows as a frame, in order."""
+    """Offline features of (customer, instant) rows as a frame, in order. `names` null: every feature."""
     import pandas as pd
 
     instants = pd.to_datetime([at for _, at in asked], utc=True)
-    return offline.as_of(pd.DataFrame({"customer_id": [c for c, _ in asked], "at": instants}), tail, claims)
+    return offline.as_of(pd.DataFrame({"customer_id": [c for c, _ in asked], "at": instants}), tail, claims, names)
 
 
 def values_of(
@@ -55,12 +61,13 @@ def values_of(
     offline: OfflineFeatures,
     tail: Sequence[tuple[Event, str]],
     claims: Sequence[Claim],
+    names: Sequence[str] | None = None,
 ) -> list[Mapping[str, Value]]:
-    """Offline features of (customer, instant) rows as plain values, in order."""
+    """Offline features of (customer, instant) rows as plain values, in order. `names` null: every feature."""
     if not asked:
         return []
-    frame = frame_of(asked, offline, tail, claims)
-    names = [f.name for f in FEATURES]
+    frame = frame_of(asked, offline, tail, claims, names)
+    names = names or [f.name for f in FEATURES]
     return [dict(zip(names, row, strict=True)) for row in zip(*(_column(frame[name]) for name in names), strict=True)]
 
 

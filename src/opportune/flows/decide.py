@@ -1,33 +1,33 @@
 """A decision is asked for: read and score outside the lock, think purely under it, write once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from opportune.decision import record
 from opportune.decision.consent import Standing
-from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
 from opportune.decision.rules import adapted, policy_of
-from opportune.decision.zones import zone_of
 from opportune.domain.customers import Customer
-from opportune.domain.decisions import Ask, Case, Decision, Score, Value
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.decisions import Ask, Case, Decision
+from opportune.domain.messages import Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
-from opportune.features.state import State, empty, finalise, rebuild
+from opportune.features.state import empty, finalise, rebuild
 from opportune.flows import accounts
 from opportune.flows.around import Around, Surroundings
+from opportune.flows.book import book
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import Past, past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
+from opportune.flows.readings import Reading, read_features, readings_from, readings_of, tell_hours
 from opportune.flows.set_out import set_out
-from opportune.flows.states import ledger_states, unpack_readable
+from opportune.flows.states import ledger_states
 from opportune.flows.withdraw import suppressions_of
 from opportune.playbook.vary import overridden
-from opportune.ports import OutboxItem, Unavailable, UnitOfWork
+from opportune.ports import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,6 @@ class Withdrawn:
 
 
 Answer = Decision | AskRefused | Withdrawn
-
-
-@dataclass(slots=True)
-class Reading:
-    """One customer's finished features and scores, the state version they came from, and when that was committed."""
-
-    version: int
-    values: Mapping[str, Value]
-    scores: Mapping[str, Score]
-    committed_at: datetime | None = None
-
-    def is_of(self, stamp: tuple[int, datetime] | None) -> bool:
-        """Whether this is the very state the ledger has. The version alone is not enough: an online store may outlive
-        its home, or serve two of them."""
-        return stamp == (self.version, self.committed_at)
 
 
 def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
@@ -107,58 +92,6 @@ def refuse(ask: Ask, desk: Desk) -> AskRefused | None:
     return None
 
 
-def read_features(
-    customer_ids: Collection[str], now: datetime, desk: Desk, explained: Collection[str] = ()
-) -> tuple[dict[str, Reading], bool]:
-    """Finished features and scores as the store has them, and whether the store could not be reached."""
-    try:
-        rows = desk.features.read(sorted(customer_ids)) if customer_ids else {}
-    except Unavailable:
-        return {}, True
-    states = unpack_readable(rows)
-    readings = readings_of(states, {c: rows[c].version for c in states}, now, desk, explained)
-    for customer_id, reading in readings.items():
-        reading.committed_at = rows[customer_id].committed_at
-    return readings, False
-
-
-def readings_of(
-    states: Mapping[str, State], versions: Mapping[str, int], now: datetime, desk: Desk, explained: Collection[str]
-) -> dict[str, Reading]:
-    """Finish and score states, all customers at once; score reasons only for the `explained`."""
-    return readings_from({c: finalise(state, now) for c, state in states.items()}, versions, desk, explained)
-
-
-def readings_from(
-    values: Mapping[str, Mapping[str, Value]], versions: Mapping[str, int], desk: Desk, explained: Collection[str]
-) -> dict[str, Reading]:
-    """Score finished values, all customers at once. Who never did anything has no scores: no model learnt from such."""
-    seen = [c for c, known in values.items() if known["last_active_age_days"] is not None]
-    reasons_for = [i for i, c in enumerate(seen) if c in explained]
-    scores = dict(zip(seen, desk.scorer.score([values[c] for c in seen], explain=reasons_for), strict=True))
-    return {c: Reading(version=versions.get(c, 0), values=values[c], scores=scores.get(c, {})) for c in values}
-
-
-def tell_hours(
-    readings: Mapping[str, Reading],
-    customers: Mapping[str, Customer],
-    now: datetime,
-    desk: Desk,
-    explained: Collection[str] = (),
-) -> None:
-    """Add the send-time score to the readings of these customers, all at once. As with the others, who never did
-    anything has none."""
-    seen = [c for c in readings if readings[c].values["last_active_age_days"] is not None]
-    if not seen:
-        return
-    zones = [zone_of(customers[c].zone) if c in customers else None for c in seen]
-    explain = [i for i, c in enumerate(seen) if c in explained]
-    default_hour = desk.playbook.spec.send_time.default_hour
-    values = [readings[c].values for c in seen]
-    for c, score in zip(seen, desk.scorer.best_hours(values, zones, now, default_hour, explain) or (), strict=False):
-        readings[c].scores = {**readings[c].scores, SEND_TIME: score}
-
-
 class Room:
     """One transaction's worth of deciding: what was read for its customers, and what will be written."""
 
@@ -170,8 +103,10 @@ class Room:
         asks: Sequence[Ask],
         readings: Mapping[str, Reading],
         degraded: bool,
+        *,
+        is_whole: bool = False,
     ) -> None:
-        self.desk, self.uow, self.now, self.degraded = desk, uow, now, degraded
+        self.desk, self.uow, self.now, self.degraded, self.is_whole = desk, uow, now, degraded, is_whole
         self.readings = dict(readings)
         ids = sorted({a.customer_id for a in asks})
         self._explained = {a.customer_id for a in asks if a.explain}
@@ -202,10 +137,12 @@ class Room:
             for customer_id in behind:  # a row the ledger does not have is a leftover of another installation
                 self.readings.pop(customer_id, None)
                 self.at[customer_id] = self.now
-            self.readings.update(readings_of(states, found, self.now, self.desk, self._explained))
-        blank = {c: finalise(empty(), self.now) for c in ids if c not in self.readings}
+            self.readings.update(
+                readings_of(states, found, self.now, self.desk, self._explained, is_whole=self.is_whole)
+            )
+        blank = {c: empty() for c in ids if c not in self.readings}
         if blank:
-            self.readings.update(readings_from(blank, {}, self.desk, self._explained))
+            self.readings.update(readings_of(blank, {}, self.now, self.desk, (), is_whole=self.is_whole))
             self.at.update(dict.fromkeys(blank, self.now))
 
     def _is_fresh(self, customer_id: str, stamps: Mapping[str, tuple[int, datetime]]) -> bool:
@@ -260,15 +197,7 @@ class Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
-        if self.booked:
-            uow.sends.reserve(self.booked)
-        deliveries = [
-            OutboxItem(topic="deliver", key=s.message_id, available_at=s.send_at)
-            for s in self.booked
-            if s.deliver is Deliver.SERVICE and not s.is_virtual
-        ]
-        if deliveries:
-            uow.outbox.put(deliveries)
+        book(self.booked, uow)
         exposures = [
             {**e, "customer_id": c.customer.customer_id, "decision_id": d.decision_id, "at": d.decided_at}
             for _, c, d in self.decided

@@ -10,9 +10,10 @@ from opportune.domain.journeys import Ending, Instance, StepTaken
 from opportune.domain.messages import Deliver, Send, SendState
 from opportune.domain.timers import Timer, TimerFate
 from opportune.flows import accounts
-from opportune.flows.decide import Room, read_features
+from opportune.flows.decide import Room
 from opportune.flows.desk import Desk
 from opportune.flows.look import Outlook
+from opportune.flows.readings import read_features
 from opportune.flows.set_out import timer_for
 from opportune.journeys.ending import CUTTING
 from opportune.journeys.machine import Reply, Walk, leave, said
@@ -43,7 +44,7 @@ def walk(timers: Sequence[Timer], desk: Desk) -> list[Walk]:
 def _walk(timers: Sequence[Timer], desk: Desk) -> list[Walk]:
     ids = sorted({t.customer_id for t in timers})
     now = desk.clock.now()
-    readings, degraded = read_features(ids, now, desk)
+    readings, degraded = read_features(ids, now, desk, is_whole=True)
     in_accounts = accounts.accounts_now(ids, desk)
     with desk.ledger.begin([*ids, *accounts.locks_of(in_accounts.values())]) as uow:
         still = uow.timers.still(timers)
@@ -53,7 +54,7 @@ def _walk(timers: Sequence[Timer], desk: Desk) -> list[Walk]:
             return []
         asks = [Ask(customer_id=c) for c in sorted({t.customer_id for t in live})]
         while True:
-            path = _Path(Room(desk, uow, now, asks, readings, degraded), live)
+            path = _Path(Room(desk, uow, now, asks, readings, degraded, is_whole=True), live)
             for timer in live:
                 path.take(timer)
             cut = path.cut()

@@ -17,8 +17,9 @@ from opportune.domain.timers import Timer
 from opportune.domain.watches import Watch
 from opportune.features.state import empty, finalise
 from opportune.flows.arm import is_open
-from opportune.flows.decide import readings_from
 from opportune.flows.desk import Desk
+from opportune.flows.readings import readings_from
+from opportune.flows.reads import features_read
 from opportune.flows.states import ledger_states
 from opportune.playbook.load import Playbook
 from opportune.playbook.triggers import Trigger
@@ -103,7 +104,8 @@ def _read(customer_ids: Collection[str], desk: Desk, now: datetime) -> dict[str,
         states, versions = ledger_states(customer_ids, uow)
         consents = uow.consents.of(people) if _reads_scores(playbook) else {}
     blank_state = empty()
-    values = {c: finalise(states.get(c, blank_state), now) for c in people}
+    names = features_read(desk)
+    values = {c: finalise(states.get(c, blank_state), now, names) for c in people}
     readings = readings_from(values, versions, desk, ()) if _reads_scores(playbook) else {}
     found = {}
     for c, customer in people.items():

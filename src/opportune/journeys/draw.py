@@ -24,7 +24,11 @@ def draw(journeys: Mapping[str, Journey], suffix: str) -> str:
 
 
 def described(step: Step) -> str:
-    """One step in a few words."""
+    """One step in a few words, after the name it was given."""
+    return f"{step.name}: {_does(step)}" if step.name is not None else _does(step)
+
+
+def _does(step: Step) -> str:
     if step.message is not None:
         on = f" by {', '.join(step.message.channels)}" if step.message.channels else ""
         return f"say {step.message.campaign}{on}"

@@ -20,14 +20,22 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from opportune.domain.decisions import Reason
 from opportune.domain.instants import parse_instant
+from opportune.domain.journeys import Ending
 from opportune.playbook.lines import Path, Place, YamlInvalid, read_yaml
+from opportune.playbook.nearest import hint
 from opportune.playbook.problems import PlaybookInvalid, Problem
+from opportune.playbook.shape import told
 from opportune.playbook.values import Block, Channel, Instant, Name, parse_duration
 
 #: Where the clock of a case stands at first, as in a sandbox: a Monday, noon UTC.
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 #: What one step may do: exactly one of these.
-ACTS = ("event", "page", "identify", "alias", "consent", "status", "ask", "scores", "envelope")
+ACTS = ("event", "page", "identify", "alias", "consent", "status", "ask", "item", "scores", "envelope")
+
+#: How a journey may stand at the end of a test.
+ENDINGS = ("none", *Ending)
+#: Acts that are nobody's in particular.
+IMPERSONAL = ("item", "scores", "envelope")
 
 
 def _moment(value: object) -> object:
@@ -58,7 +66,7 @@ class Step(Block):
     """One thing that happens. `at`: time since the start, like `1d 2h`, or an instant; exactly one act beside it."""
 
     at: Moment
-    customer: str | None = Field(None, description="Needed by every act but `scores` and `envelope`.")
+    customer: str | None = Field(None, description="Needed by every act but `item`, `scores` and `envelope`.")
     event: str | None = None
     page: str | None = None
     properties: dict[str, Any] = Field(default_factory=dict)
@@ -67,6 +75,7 @@ class Step(Block):
     consent: dict[str, Literal["in", "out"]] | None = Field(None, description="Channel, or channel/topic -> state.")
     status: str | None = Field(None, description="What became of the customer's newest message: opened, clicked...")
     ask: AskStep | None = None
+    item: dict[str, Any] | None = Field(None, description="What is so of an item: `item_id`, `price`, `stock`...")
     scores: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = Field(None, description="From here on, for all.")
     envelope: dict[str, Any] | None = Field(None, description="Any event in the shape of a batch item.")
 
@@ -76,10 +85,12 @@ class Step(Block):
         if len(acts) != 1:
             found = "has " + " and ".join(f"`{a}`" for a in acts) if acts else "has none"
             raise ValueError(f"a step has exactly one of {', '.join(ACTS)}; this one {found}")
-        if acts[0] not in ("scores", "envelope") and self.customer is None:
+        if acts[0] not in IMPERSONAL and self.customer is None:
             raise ValueError(f"`{acts[0]}` needs a `customer`")
         if self.properties and acts[0] not in ("event", "page"):
             raise ValueError("`properties` belong to `event` and `page`")
+        if self.item is not None and not isinstance(self.item.get("item_id"), str):
+            raise ValueError("`item` needs an `item_id`, as text: like {item_id: p7, price: 40, stock: 3}")
         return self
 
 
@@ -107,15 +118,32 @@ class ExpectedRemoval(Block):
     rule: str | None = None
 
 
+class ExpectedJourney(Block):
+    """How a journey of a customer stands when the test ends. What is left out is not compared."""
+
+    customer: str
+    journey: str
+    key: str | None = None
+    step: str | None = Field(None, description="Where the customer stands, or stood at last.")
+    ending: str | None = Field(None, description="How it ended; `none`: still on the way.")
+
+    @model_validator(mode="after")
+    def _known(self) -> "ExpectedJourney":
+        if self.ending is not None and self.ending not in ENDINGS:
+            raise ValueError(f"`{self.ending}` is no way a journey ends; known: {', '.join(ENDINGS)}")
+        return self
+
+
 class Expected(Block):
     """What must follow. `messages` null: not looked at; an empty list: silence."""
 
     messages: tuple[ExpectedMessage, ...] | None = None
     removed: tuple[ExpectedRemoval, ...] = ()
+    journeys: tuple[ExpectedJourney, ...] = ()
 
     @model_validator(mode="after")
     def _something(self) -> "Expected":
-        if self.messages is None and not self.removed:
+        if self.messages is None and not self.removed and not self.journeys:
             raise ValueError("expects nothing, and cannot fail: write `messages: []` for silence")
         return self
 
@@ -186,13 +214,14 @@ def parse_cases(data: bytes, name: str) -> list[PlacedCase]:
 def _problem(fault: Mapping[str, Any], places: Mapping[Path, Place], name: str) -> Problem:
     path: Path = tuple(key for key in fault["loc"] if key != "[key]")
     at = next((places[path[:n]].line for n in range(len(path), 0, -1) if path[:n] in places), 0)
-    return Problem(name, at, ".".join(map(str, path)), _said(fault))
+    return Problem(name, at, ".".join(map(str, path)), _said(fault, path))
 
 
-def _said(fault: Mapping[str, Any]) -> str:
+def _said(fault: Mapping[str, Any], path: Path) -> str:
     """Pydantic's sentence in ours."""
-    if fault["type"] == "missing":
-        return "is missing: add it"
     if fault["type"] == "extra_forbidden":
         return "is no key of a playbook test here: see docs/playbook.md, Tests"
-    return str(fault["msg"]).removeprefix("Value error, ").replace("Input", "it")
+    if fault["type"] == "enum":
+        known = [reason.value for reason in Reason]
+        return f"`{fault['input']}` is no reason{hint(str(fault['input']), known)}; known: {', '.join(known)}"
+    return told(fault, path)

@@ -1,6 +1,8 @@
 """A journey as a graph: the names of its steps, and where each may lead. What check, map and machine all go by."""
 
+import heapq
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import NamedTuple
 
 from opportune.playbook.journeys import END, Journey, Step
@@ -116,6 +118,25 @@ def _circle(name: str, ways: dict[str, list[str]], path: list[str], done: set[st
             return found
     done.add(name)
     return []
+
+
+def earliest(journey: Journey) -> dict[str, timedelta]:
+    """Step -> how long after setting out one may come to it at the soonest: the waits for time on the shortest way."""
+    steps = dict(zip(step_names(journey), journey.steps, strict=True))
+    ways: dict[str, list[str]] = {}
+    for edge in edges(journey):
+        ways.setdefault(edge.source, []).append(edge.target)
+    found: dict[str, timedelta] = {}
+    to_see = [(timedelta(0), step_names(journey)[0])]
+    while to_see:
+        at, name = heapq.heappop(to_see)
+        if name in steps and name not in found:
+            found[name] = at
+            wait = steps[name].wait
+            after = at + (wait.for_ if wait is not None and wait.for_ is not None else timedelta(0))
+            for target in ways.get(name, ()):
+                heapq.heappush(to_see, (after, target))
+    return found
 
 
 def never_ends(journey: Journey) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from opportune.playbook.conditions import ROOTS
-from opportune.playbook.journey_graph import edges, never_ends, reached, round_without_wait, step_names
+from opportune.playbook.journey_graph import earliest, edges, never_ends, reached, round_without_wait, step_names
 from opportune.playbook.journeys import END, Journey, Said
 from opportune.playbook.lines import Path
 from opportune.playbook.nearest import hint
@@ -159,10 +159,18 @@ def warnings_in_journey(name: str, journey: Journey, spec: PlaybookSpec) -> Iter
             )
     if not any(True for _ in said_in(journey)):
         yield (*path, "steps"), "this journey never says anything"
+    soonest = earliest(journey)
     for index, kind, said in said_in(journey):
         campaign = spec.campaigns.get(said.campaign)
         if campaign is None:
             continue
+        at = soonest.get(names[index], timedelta(0))
+        if at >= journey.max_length:
+            yield (
+                (*path, "steps", index, kind),
+                f"nobody comes here: the waits before it take {format_duration(at)}, and `max_length` is "
+                f"{format_duration(journey.max_length)}",
+            )
         never = [c for c in spec.caps.values() if c.at_most == 0 and c.counts.campaign == said.campaign]
         if never and campaign.obeys_caps:
             yield (*path, "steps", index, kind), f"a cap of 0 counts campaign `{said.campaign}`: nobody can receive it"

@@ -95,6 +95,8 @@ def _marked(error: yaml.MarkedYAMLError) -> tuple[int, Path, str]:
             "a `: ` where none is expected: check the indentation, or put the whole text in quotes "
             '(a Liquid `default: "..."` needs that, or a `|` block)'
         )
+    elif "expected ',' or" in problem:
+        problem += "; inside {} and [] put quotes around a whole text that has `,` `:` `?` brackets or quotes in it"
     context = f" ({error.context})" if error.context and "document" not in error.context else ""
     return (mark.line + 1 if mark else 1), (), f"not readable as YAML: {problem}{context}"
 

@@ -25,6 +25,8 @@ from opportune.playbook.unheard import no_longer_heard
 __all__ = ["DEFAULT", "Playbook", "PlaybookInvalid", "Problem", "from_source", "known_names", "load", "load_files"]
 
 DEFAULT = File(__file__).parent / "default"
+#: Small playbooks, one file each, that show one thing.
+EXAMPLES = File(__file__).parent / "examples"
 #: Models whose scores a condition may read.
 SCORES = frozenset({"purchase", "churn", "send_time"})
 

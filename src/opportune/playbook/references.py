@@ -24,7 +24,14 @@ from opportune.playbook.reach_references import (
 )
 from opportune.playbook.schema import Campaign, Cap, Content, PlaybookSpec
 from opportune.playbook.templates import check_template, without_fallback
-from opportune.playbook.trigger_references import errors_in_trigger, fault_of_text, not_a_property, ons_of, unknown
+from opportune.playbook.trigger_references import (
+    carried,
+    errors_in_trigger,
+    fault_of_text,
+    not_a_property,
+    ons_of,
+    unknown,
+)
 from opportune.playbook.unheard import never_heard
 from opportune.playbook.worth_references import errors_in_worth, fault_of_feature, warnings_in_worth
 
@@ -201,10 +208,11 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
                 yield path, "`cta` and `url` belong together: the words of the link and where it leads"
             for field, text in _texts(content):
                 for _, missing in without_fallback(text):
-                    yield (
-                        (*path, field),
-                        f'`{missing}` may be missing: add a fallback, like `{{{{ {missing} | default: "..." }}}}`',
-                    )
+                    if missing not in carried(trigger):
+                        yield (
+                            (*path, field),
+                            f'`{missing}` may be missing: add a fallback, like `{{{{ {missing} | default: "..." }}}}`',
+                        )
     heard = {
         (channel, topic.purpose, campaign.topic)
         for campaign in spec.campaigns.values()

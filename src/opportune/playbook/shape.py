@@ -39,29 +39,31 @@ def fit(raw: Mapping[str, Any]) -> tuple[PlaybookSpec, list[Fault]]:
                 path = tuple(key for key in item["loc"] if key != "[key]")
                 # what misses a part that was cut, or a block that is incomplete without it, is no new fault
                 if not any(done[: len(path)] == path for done in cut):
-                    faults.append((path, _message(item, path)))
-                if item["type"] != "extra_forbidden":  # without an unknown key a block is as complete as before
+                    faults.append((path, told(item, path)))
+                gone = None if item["type"] == "missing" else _remove(rest, path)
+                if gone != path or item["type"] != "extra_forbidden":  # but for an unknown key the block is as complete
                     cut.add(path)
-                if item["type"] == "missing" or not _remove(rest, path):
+                if gone is None:
                     _remove(rest, path[: 2 if path[0] in NAMED else 1])
     return PlaybookSpec(), faults
 
 
-def _remove(tree: Any, path: Path) -> bool:
-    """Take one value out, or the list it stands in; false when it is not there (any more)."""
+def _remove(tree: Any, path: Path) -> Path | None:
+    """Take one value out, or the list it stands in; the path of what went, null when it is not there (any more)."""
     for index, key in enumerate(path):
         if isinstance(key, int) and isinstance(tree, dict):
             continue  # a single block where a list may stand
         if not isinstance(tree, dict) or key not in tree:
-            return False
+            return None
         if index == len(path) - 1 or isinstance(tree[key], list):
             del tree[key]
-            return True
+            return path[: index + 1]
         tree = tree[key]
-    return False
+    return None
 
 
-def _message(item: Any, path: Path) -> str:
+def told(item: Any, path: Path) -> str:
+    """One fault that pydantic found, in the playbook's own words."""
     kind, given, last = item["type"], item["input"], path[-1] if path else ""
     context = item.get("ctx", {})
     if kind == "extra_forbidden":

@@ -15,6 +15,25 @@ _TRAIT = re.compile(r"^traits(\.\w+)+$")
 _FEATURE = re.compile(r"^features\.(\w+)$")
 #: path, message
 Found = tuple[Path, str]
+#: kind -> what every firing of it carries, so that a text needs no fallback. `event.years` is there with `every: year`.
+_CARRIES: Mapping[str, tuple[str, ...]] = {
+    "date": ("event.date", "event.days"),
+    "replenishment": ("event.key", "event.predicted_at", "event.last_at", "event.gap_days"),
+    "score": ("event.score",),
+    "milestone": ("event.level", "event.value"),
+}
+
+
+def carried(trigger: Trigger | None) -> tuple[str, ...]:
+    """Names that are there whenever this trigger fires; null: no trigger of its own, nothing is sure."""
+    if trigger is None:
+        return ()
+    if trigger.change == "price_drop":
+        return ("event.old_price", "event.old_price_minor", "event.price", "event.price_minor")
+    if trigger.change == "low_stock":
+        return ("event.stock",)
+    is_yearly = trigger.kind == "date" and (trigger.every == "year" or (trigger.first and trigger.every is None))
+    return (*_CARRIES.get(trigger.kind, ()), *(("event.years",) if is_yearly else ()))
 
 
 def ons_of(name: str, trigger: Trigger) -> Iterator[tuple[Path, On]]:

@@ -188,7 +188,7 @@ class Trigger(Block):
             raise ValueError(f"{_a(self.kind)} trigger needs {needed}: add `{missing[0]}`")
         for key in given:
             if key not in (*must, *may):
-                raise ValueError(f"`{key}` belongs to {_owners(key)} triggers; this one is of kind {self.kind}")
+                raise ValueError(f"`{key}` belongs to {_owners(key, given)} triggers; this one is of kind {self.kind}")
         fault = _FAULTS.get(self.kind, _no_fault)(self)
         if fault:
             raise ValueError(fault)
@@ -225,8 +225,14 @@ def _a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aei" else f"a {kind}"
 
 
-def _owners(key: str) -> str:
-    return " and ".join(kind for kind, (must, may) in KEYS.items() if key in (*must, *may))
+def _owners(key: str, given: list[str]) -> str:
+    """The kinds that have a key, each with what it would still need."""
+    kinds = []
+    for kind, (must, may) in KEYS.items():
+        if key in (*must, *may):
+            lacks = [f"`{one}`" for one in must if one not in given]
+            kinds.append(f"{kind} (with {' and '.join(lacks)})" if lacks else kind)
+    return " and ".join(kinds)
 
 
 def _no_fault(trigger: Trigger) -> str | None:

@@ -81,3 +81,18 @@ def test_a_worker_that_ends_by_itself_is_started_again_and_stops_when_told(home:
     stop.set()
     keeper.join(10)
     assert (log.read_text(), keeper.is_alive()) == ("xxx", False)
+
+
+def test_an_example_is_copied_with_its_tests_and_checked_as_one_file(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`init --example`, then `check` and `test`; an unknown name is met with those there are."""
+    target = home / "mine"
+    assert run("init", str(target), "--example", "trial") == 0
+    assert run("test", str(target)) == 0
+    assert run("check", str(target / "playbook.yaml")) == 0
+    assert run("init", str(target), "--example", "event") == 1  # overwrites nothing
+    capsys.readouterr()
+    assert run("init", str(home / "other"), "--example", "trail") == 2
+    assert "did you mean `trial`?; there are: absence," in capsys.readouterr().err
+    assert run("init", str(home / "other"), "--example", "trial", "--from", str(target / "playbook.yaml")) == 2

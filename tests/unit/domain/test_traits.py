@@ -74,7 +74,7 @@ def test_a_zone_from_the_context_serves_only_while_no_trait_gives_one() -> None:
 
 
 def test_a_context_zone_that_names_none_is_left_out() -> None:
-    for zone in ("Mars/Phobos", 7, "", "../etc/passwd", "x" * 500):
+    for zone in ("Mars/Phobos", 7, "", "../etc/passwd", "x" * 500, "localtime", "posixrules"):
         assert fold(NEW, [event(1, zone=zone)]).zone is None
 
 

@@ -1,6 +1,8 @@
 """The catalogue, the measures and the one vector builder."""
 
+import hashlib
 import re
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from opportune.domain.money import to_minor
 from opportune.features import vector
 from opportune.features.catalog import FEATURES, NAMES, NUMERIC, TAP_NAMES, TAPS, Stat, definition_hash
 from opportune.features.declare import OF_OPS
-from opportune.features.measures import extract
+from opportune.features.measures import COLUMNS, VERSION, extract
 from opportune.features.sql import HISTOGRAMS, features_sql
 from opportune.features.state import empty, finalise, rebuild
 
@@ -46,6 +48,32 @@ def test_the_definition_hash_is_stable_within_a_version() -> None:
     """The same declarations give the same hash; it is what manifests and packed states pin."""
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", definition_hash())
     assert definition_hash() == definition_hash()
+
+
+#: What every measure said of the events below when its version was raised last.
+MEASURED_BY_2 = "ae369983bae6b580"
+
+
+def test_events_are_measured_otherwise_only_under_a_new_version() -> None:
+    """Archive and states trust the version: who changes what `extract` says raises it and writes its digest here."""
+    line = {"product_id": "p", "price": "2.50", "quantity": "3", "category": "b"}
+    consent = {"consent": {"categoryPreferences": {"push": True, "profiling": False}}}
+    group = {"plan": "pro", "employees": "12", "createdAt": "2025-05-01T00:00:00Z"}
+    log = [
+        event("1", "Order Completed", NOON, total="12.345", coupon="X", category="a", order_id=7, products=[line]),
+        event("2", "Order Completed", NOON, products=[line, line]),
+        event("3", "Product Added", NOON, cart_id="k", **line),
+        event("4", "Email Opened", NOON, email_id="l", is_machine=True, campaign="c", channel="email"),
+        event("5", "Identified", NOON, traits={"timezone": "Asia/Tokyo"}, context={"timezone": "Asia/Seoul"} | consent),
+        event("6", "Grouped", NOON, group="g", traits=group),
+        event("7", "Unsubscribed", NOON, channel="sms"),
+        event("8", "Email Marked as Spam", NOON),
+        event("9", "Consent Changed", NOON, channel="*", topic="*", state="out"),
+    ]
+    measured = [asdict(extract(e)) for e in log]
+    assert {name for m in measured for name, value in m.items() if value is not None} >= {*COLUMNS}
+    found = hashlib.sha256(repr(measured).encode()).hexdigest()[:16]
+    assert (VERSION, found) == (2, MEASURED_BY_2)
 
 
 def test_the_sql_names_every_feature() -> None:

@@ -23,7 +23,8 @@ topics: {carts: {}}
 consent: {default: {"*": in}}
 triggers: {asked: {kind: request}}
 campaigns:
-  cart: {trigger: asked, topic: carts, channels: [inapp], content: {inapp: {body: Hello}}}
+  cart:
+    {trigger: asked, topic: carts, channels: [inapp], when: features.views_n_7d >= 0, content: {inapp: {body: Hello}}}
 """
 
 

@@ -35,6 +35,7 @@ def test_mermaid_has_every_step_and_every_way() -> None:
         'j___any(["any step"]) -.->|"goal order"| j___end',
     ):  # fmt: skip
         assert way in text, way
+    assert 'j__start["start: say hello"]' in text
     assert "#quot;quoted#quot; #lt;event#gt;" in text
     assert draw(JOURNEYS, ".md") == f"```mermaid\n{text}```\n"
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.unit.journeys.on_the_way import details, heard, on_the_way, playbook, taken
 
+import opportune
 from opportune.playbook.load import PlaybookInvalid, load_files
 
 QUIET = 'quiet_hours: {start: "21:00", end: "08:00"}\n'
@@ -238,6 +239,7 @@ def test_a_wait_and_then_an_hour() -> None:
         ("- branch: [{when: journey.opend_n > 1, go: end}]\n- message: hello", "did you mean `opened_n`?"),
         ("- branch: [{when: features.orders_n_31d > 1, go: end}]", "unknown feature `orders_n_31d`"),
         ("- wait: 3", "3 has no unit"),
+        ("- sleep: 3d\n- message: hello", "unknown key `sleep`"),
         ("- {name: end, message: hello}", "`end` is where a journey ends"),
         ("- {name: a, message: hello}\n- {name: a, message: nudge}", "two steps are called `a`"),
         ("- split: {a: 1, b: 0}\n- {name: a, wait: 1d}\n- {name: b, wait: 1d}", "numbers over 0"),
@@ -256,9 +258,36 @@ def test_what_cannot_work_is_said_with_its_line(steps: str, said: str) -> None:
         ("- message: hello\n- wait_until: {event: X}", "a dead end for all to whom it never happens"),
         ("- {name: a, message: hello}\n- {wait: 1d, go: a}", "no way leads from step `a` to the end"),
         ("- wait: 1d", "this journey never says anything"),
+        ("- wait: 50d\n- message: hello\n- wait: 40d\n- message: hello", "the waits before it take 90d"),
     ],
 )
 def test_what_works_but_is_hardly_meant_is_a_warning(steps: str, said: str) -> None:
-    """Dead ends, and journeys that say nothing."""
+    """Dead ends, journeys that say nothing, steps that nobody has the time to come to."""
     found = load_files({"p.yaml": playbook(steps).encode()}).warnings
     assert any(said in str(p) for p in found), found
+
+
+def test_one_fault_in_a_step_is_one_line_and_the_shortest_way_counts() -> None:
+    """Not another line that the steps are missing; a step that one way reaches in time is no dead letter."""
+    with pytest.raises(PlaybookInvalid) as caught:
+        load_files({"p.yaml": playbook("- message: hello\n- sleep: 3d").encode()})
+    assert len(caught.value.problems) == 1
+    short = "- split: {a: 1, b: 1}\n- {name: a, wait: 100d}\n- {name: b, message: hello}"
+    found = load_files({"p.yaml": playbook(short).encode()}).warnings
+    assert not any("nobody comes here" in str(w) for w in found)
+
+
+def test_a_decision_that_only_begins_a_journey_says_so() -> None:
+    """And one whose trigger's own condition does not hold says that."""
+    text = playbook("- message: hello", "start: keen").replace(
+        "triggers:\n", "triggers:\n  keen: {on: {event: Seen}, when: traits.is_keen == true}\n"
+    )
+    with opportune.sandbox(playbook=text) as o:
+        o.identify("ada", email="ada@example.org")
+        o.track("ada", "Seen")
+        o.identify("ada", is_keen=True)
+        o.track("ada", "Seen")
+        told = [d["summary"] for d in o.log()]
+        assert o.journeys("ada") == [{"name": "j", "key": "", "step": "message_1", "ending": "completed"}]
+    assert told[0] == "Send nothing: the condition of this trigger does not hold."
+    assert told[1] == "Send nothing here: journey j begins with this trigger, and decides step by step."

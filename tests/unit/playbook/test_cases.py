@@ -64,6 +64,6 @@ def test_a_test_that_could_never_fail_or_goes_back_in_time_is_refused() -> None:
     assert "order of time" in faults(f"tests: {{x: {{steps: [{backwards}], expect: {{messages: []}}}}}}")[0]
     late = "{at: 2d, customer: a, event: E}"
     assert "`until` lies before" in faults(f"tests: {{x: {{steps: [{late}], expect: {{messages: []}}}}}}")[0]
-    assert "'no_consent'" in faults("tests: {x: {expect: {removed: [{customer: a, campaign: c, reason: r}]}}}")[0]
-    assert "tests: is missing" in faults("{}")[0]
+    assert "no_consent" in faults("tests: {x: {expect: {removed: [{customer: a, campaign: c, reason: r}]}}}")[0]
+    assert "`tests` is missing" in faults("{}")[0]
     assert "expected `tests:` at the top" in faults("- a")[0]

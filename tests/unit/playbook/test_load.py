@@ -211,6 +211,7 @@ def test_a_name_declared_in_two_files_names_both_places() -> None:
         ("topics: !!python/name:os.system x\n", 1, "tag"),
         ("topics: &a\n  b: *a\n", 1, "anchor that contains itself"),
         ("a: [1, 2\n", 2, "not readable"),
+        ("a: {b: Which?, c: d}\n", 1, "put quotes around a whole text"),
         ("- a\n", 1, "at the top"),
         ("[" * 1200, 1, "nested too deeply"),
     ],
@@ -261,6 +262,25 @@ def test_what_is_probably_not_meant_is_a_warning() -> None:
         ("content.email.body", "add a fallback"),
     ):
         assert said(warnings, *parts), warnings
+
+
+@pytest.mark.parametrize(
+    ("trigger", "sure", "unsure"),
+    [
+        ("{date: traits.birthday, every: year}", "event.years", "event.name"),
+        ("{date: properties.on, on: {event: E}, every: once}", "event.days", "event.years"),
+        ("{change: price_drop}", "event.old_price", "event.old_stock"),
+        ("{milestone: traits.points, levels: [5]}", "event.level", "event.days"),
+    ],
+)
+def test_what_a_trigger_always_carries_needs_no_fallback(trigger: str, sure: str, unsure: str) -> None:
+    """Everything else of the event may be missing."""
+    cart = SMALL[SMALL.index("  cart:") : SMALL.index("campaigns:")]
+    text = "consent: {default: {email: in}}\n" + SMALL.replace(cart, f"  cart: {trigger}\n")
+    text = text.replace("body: Come back", f"body: '{{{{ {sure} }}}} {{{{ {unsure} }}}}'")
+    warnings = [str(w) for w in load_files({"a.yaml": text.encode()}, NAMES).warnings]
+    assert len(warnings) == 1
+    assert said(warnings, f"`{unsure}` may be missing")
 
 
 def test_a_folder_without_yaml_or_without_existence_says_so(tmp_path: Path) -> None:

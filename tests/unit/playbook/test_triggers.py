@@ -44,7 +44,7 @@ def loaded(trigger: str) -> Playbook:
 @pytest.mark.parametrize(
     ("trigger", "advice"),
     [
-        ("{on: {event: A}, wait: 1h}", "`wait` belongs to absence triggers; this one is of kind event"),
+        ("{on: {event: A}, wait: 1h}", "`wait` belongs to absence (with `unless`) triggers; this one is of kind event"),
         ("{on: {event: A}, at_least: 3}", "needs `on`, `at_least` and `in`: add `in`"),
         ("{on: {event: A}, at_least: 2.5, in: 1h}", "write a whole number"),
         ("{on: [{event: A, key: properties.x}, {event: B}], at_least: 3, in: 1h}", "a key, or none"),

@@ -36,13 +36,16 @@ def features_sql(names: tuple[str, ...] = NAMES) -> str:
     no particular order. Raises KeyError for a name the catalogue does not have.
 
     Only events with event_at <= at and known_at <= at count, under the identity known at `at`. For each of HISTOGRAMS
-    the columns `<name>_slots` and `<name>_weights` stand in.
+    asked for the columns `<name>_slots` and `<name>_weights` stand in.
     """
     sums, kept, features = Sums(), Kept(), needed(names)
     plain = [f for f in features if f.tap and f.name not in HISTOGRAMS]
     columns = [f"{kept.column(f) if f.stat in OF_OPS else sums.column(f)} AS {f.name}" for f in plain]
     columns += [
-        f"{kept.histogram(f, it)} AS {name}_{it}" for name, f in HISTOGRAMS.items() for it in ("slots", "weights")
+        f"{kept.histogram(f, it)} AS {f.name}_{it}"
+        for f in features
+        if f.name in HISTOGRAMS
+        for it in ("slots", "weights")
     ]
     derived = "".join(f",\n  {derived_sql(f)} AS {f.name}" for f in features if not f.tap)
     for tap in {t.keeps.since_last for t in TAPS if t.keeps and t.keeps.since_last}:
