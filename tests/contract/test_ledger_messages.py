@@ -6,7 +6,7 @@ import pytest
 from tests.contract.ledger_samples import T0, a_decision, a_send, an_outcome, at
 
 from opportune.domain.decisions import Reason
-from opportune.domain.messages import Deliver, SendState
+from opportune.domain.messages import Deliver, SendState, as_account_send
 from opportune.ports import Ledger
 
 
@@ -89,6 +89,37 @@ def test_after_a_merge_the_sends_count_for_the_other(ledger: Ledger) -> None:
         work.sends.reassign("old", "new")
         found = work.sends.log(["old", "new"], at(-9))
     assert {who: [it.message_id for it in mine] for who, mine in found.items()} == {"new": ["m1", "m2"]}
+
+
+def test_the_log_of_an_account_holds_what_counts_of_everybody_in_it(ledger: Ledger) -> None:
+    """Of all its customers, virtual and future ones too; not what is released, old, without effect or of no account."""
+    with ledger.begin() as work:
+        mine = [a_send("m1", "c1", 5, account_id="acme"), a_send("m2", "c2", 1, account_id="acme", is_virtual=True)]
+        other = [a_send("m3", "c1", account_id="other"), a_send("m4", "c1"), a_send("m5", "c1", -9, account_id="acme")]
+        work.sends.reserve([*mine, *other, a_send("m6", "c3", account_id="acme", counts=False)])
+        work.sends.reserve([a_send("m7", "c3", account_id="acme")])
+        work.sends.move("m7", SendState.RELEASED, at(1), Reason.CALLER_DECLINED)
+        found = work.sends.log_of_accounts(["acme", "other", "nobody"], T0)
+        work.sends.reassign("c2", "c1")
+        assert work.sends.log_of_accounts(["acme"], T0) == {"acme": found["acme"]}
+    assert found == {"acme": [as_account_send(mine[1]), as_account_send(mine[0])], "other": [as_account_send(other[0])]}
+
+
+def test_what_a_courier_has_counts_where_it_is(ledger: Ledger) -> None:
+    """From when it was given away until it is known to be sent; what is not reserved any more is left alone."""
+    with ledger.begin() as work:
+        work.sends.reserve([a_send("m1", account_id="acme"), a_send("m2", account_id="acme")])
+        work.sends.move("m2", SendState.SENT, at(1))
+        work.sends.leave(["m1", "m2"], at(7))
+        found = work.sends.get(["m1", "m2"])
+        assert (found["m1"].send_at, found["m1"].counts_at, found["m1"].leaving_at) == (T0, at(7), at(7))
+        assert (found["m2"].counts_at, found["m2"].leaving_at) == (at(1), None)
+        assert {s.message_id: s.send_at for s in work.sends.log_of_accounts(["acme"], T0)["acme"]} == {
+            "m1": at(7),
+            "m2": at(1),
+        }
+        work.sends.move("m1", SendState.SENT, at(9))
+        assert work.sends.get(["m1"])["m1"].counts_at == at(9)
 
 
 def test_outcomes_are_kept_once_and_oldest_first(ledger: Ledger) -> None:

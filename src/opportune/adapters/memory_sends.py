@@ -7,9 +7,10 @@ from opportune.adapters.memory_work import MemoryWork
 from opportune.adapters.sql_rows import SEND, Stored, outcome_of, outcome_row, send_of, send_row
 from opportune.domain.decisions import Reason
 from opportune.domain.instants import from_us, to_us
-from opportune.domain.messages import Outcome, Send, SendState
+from opportune.domain.messages import AccountSend, Outcome, Send, SendState, as_account_send
 
 _STATE, _SEND_AT, _HANDED = SEND.index("state"), SEND.index("send_at"), SEND.index("handed_off_at")
+_LEAVING = SEND.index("leaving_at")
 _DELIVER, _IS_VIRTUAL = SEND.index("deliver"), SEND.index("is_virtual")
 
 
@@ -31,6 +32,18 @@ class MemorySends:
 
         return self._by_customer(customer_ids, is_wanted)
 
+    def log_of_accounts(self, account_ids: Collection[str], since: datetime) -> dict[str, list[AccountSend]]:
+        """As `log`, for everybody in each account, by account id; only sends that count."""
+        rows, index = self._work.rows("sends"), self._work.rows("sends_of_account")
+        found = {}
+        for account_id in set(account_ids):
+            sends = [send_of(rows[name]) for name in index.get(account_id, ())]
+            counted = [s for s in sends if s.counts and s.state is not SendState.RELEASED and s.send_at >= since]
+            if counted:
+                counted.sort(key=lambda s: (s.send_at, s.message_id))
+                found[account_id] = [as_account_send(s) for s in counted]
+        return found
+
     def _by_customer(self, customer_ids: Collection[str], test: Callable[[Stored], bool]) -> dict[str, list[Send]]:
         rows, index = self._work.rows("sends"), self._work.rows("sends_of")
         mine = {it: [rows[name] for name in index.get(it, ()) if test(rows[name])] for it in set(customer_ids)}
@@ -45,6 +58,8 @@ class MemorySends:
         for send in sends:
             rows[send.message_id] = send_row(send)
             self._work.link("sends_of", send.customer_id, [send.message_id])
+            if send.account_id is not None:
+                self._work.link("sends_of_account", send.account_id, [send.message_id])
             self._note(send.message_id, send.reserved_at, send.state.value, None)
 
     def get(self, message_ids: Collection[str]) -> dict[str, Send]:
@@ -67,6 +82,12 @@ class MemorySends:
             raise ValueError(f"message {message_id} is {state}: only a reserved one can be placed anew")
         self._change(message_id, {_SEND_AT: to_us(send_at)})
         self._note(message_id, at, "replaced", None)
+
+    def leave(self, message_ids: Collection[str], at: datetime) -> None:
+        """Note that a courier is given these reserved sends at `at`: caps count them there from now on."""
+        for message_id in message_ids:
+            if self._work.rows("sends")[message_id][_STATE] == SendState.RESERVED.value:
+                self._change(message_id, {_LEAVING: to_us(at)})
 
     def _change(self, message_id: str, changed: dict[int, object]) -> None:
         rows = self._work.change("sends")

@@ -233,10 +233,10 @@ def timer_of(row: Row) -> Timer:
 SEND = (
     "message_id", "customer_id", "decision_id", "rank", "campaign", "trigger", "channel", "topic", "purpose", "variant",
     "tags", "state", "deliver", "send_at", "expires_at", "reserved_at", "obeys_caps", "counts", "is_virtual", "payload",
-    "trigger_key", "handed_off_at",
+    "trigger_key", "handed_off_at", "account_id", "leaving_at",
 )  # fmt: skip
-_SEND_STATES = {state.value: state for state in SendState}
-_DELIVERS = {deliver.value: deliver for deliver in Deliver}
+SEND_STATES = {state.value: state for state in SendState}
+DELIVERS = {deliver.value: deliver for deliver in Deliver}
 
 
 def send_row(it: Send) -> Stored:
@@ -245,7 +245,7 @@ def send_row(it: Send) -> Stored:
         it.message_id, it.customer_id, it.decision_id, it.rank, it.campaign, it.trigger, it.channel, it.topic,
         it.purpose, it.variant, to_json(it.tags), it.state.value, it.deliver.value, to_us(it.send_at),
         to_us(it.expires_at), to_us(it.reserved_at), it.obeys_caps, it.counts, it.is_virtual, to_json(it.payload),
-        it.trigger_key, us_or_null(it.handed_off_at),
+        it.trigger_key, us_or_null(it.handed_off_at), it.account_id, us_or_null(it.leaving_at),
     )  # fmt: skip
 
 
@@ -263,8 +263,8 @@ def send_of(row: Row) -> Send:
         purpose=row[8],
         variant=row[9],
         tags=() if row[10] == "[]" else tuple(orjson.loads(row[10])),
-        state=_SEND_STATES[row[11]],
-        deliver=_DELIVERS[row[12]],
+        state=SEND_STATES[row[11]],
+        deliver=DELIVERS[row[12]],
         send_at=from_us(row[13]),
         expires_at=from_us(row[14]),
         reserved_at=from_us(row[15]),
@@ -274,6 +274,8 @@ def send_of(row: Row) -> Send:
         payload=from_json(row[19]),
         trigger_key=row[20],
         handed_off_at=at_or_null(row[21]),
+        account_id=row[22],
+        leaving_at=at_or_null(row[23]),
     )
 
 

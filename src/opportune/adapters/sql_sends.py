@@ -4,21 +4,36 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import bindparam, select, text, update
 
 from opportune.adapters import sql_tables as tables
-from opportune.adapters.sql_rows import OUTCOME, SEND, outcome_of, outcome_row, send_of, send_row
+from opportune.adapters.sql_rows import DELIVERS, OUTCOME, SEND, SEND_STATES, outcome_of, outcome_row, send_of, send_row
 from opportune.adapters.sql_work import SqlWork, among
 from opportune.domain.decisions import Reason
 from opportune.domain.instants import from_us, to_us
-from opportune.domain.messages import Outcome, Send, SendState
+from opportune.domain.messages import AccountSend, Outcome, Send, SendState
 
 _sends, _history, _outcomes = tables.sends.c, tables.send_history.c, tables.outcomes.c
+_ACCOUNT_SEND = (
+    "message_id", "account_id", "send_at", "reserved_at", "state", "deliver", "campaign", "channel", "topic", "purpose",
+    "tags", "leaving_at",
+)  # fmt: skip
 _COLUMNS = [_sends[name] for name in SEND]
 
 _LOG = (
     select(*_COLUMNS)
     .where(among(_sends.customer_id, "ids"), _sends.send_at >= bindparam("since"), text("state <> 'released'"))
+    .order_by(_sends.send_at, _sends.message_id)
+)
+_LOG_OF_ACCOUNTS = (
+    select(*(_sends[name] for name in _ACCOUNT_SEND))
+    .where(
+        among(_sends.account_id, "ids"),
+        _sends.send_at >= bindparam("since"),
+        text("state <> 'released'"),
+        _sends.counts.is_(True),
+    )
     .order_by(_sends.send_at, _sends.message_id)
 )
 _GET = select(*_COLUMNS).where(among(_sends.message_id, "ids"))
@@ -33,6 +48,11 @@ _REPLACE = (
     update(tables.sends)
     .where(_sends.message_id == bindparam("id"), _sends.state == SendState.RESERVED.value)
     .values(send_at=bindparam("when"))
+)
+_LEAVE = (
+    update(tables.sends)
+    .where(among(_sends.message_id, "ids"), _sends.state == SendState.RESERVED.value)
+    .values(leaving_at=bindparam("when"))
 )
 # The state stands in the text so that the partial index serves it.
 _DUE = (
@@ -63,6 +83,14 @@ class SqlSends:
         if customer_ids:
             for row in self._work.fetch(_LOG, ids=customer_ids, since=to_us(since)):
                 found.setdefault(row[1], []).append(send_of(row))
+        return found
+
+    def log_of_accounts(self, account_ids: Collection[str], since: datetime) -> dict[str, list[AccountSend]]:
+        """As `log`, for everybody in each account, by account id; only sends that count."""
+        found: dict[str, list[AccountSend]] = {}
+        if account_ids:
+            for row in self._work.fetch(_LOG_OF_ACCOUNTS, ids=account_ids, since=to_us(since)):
+                found.setdefault(row[1], []).append(_account_send(row))
         return found
 
     def reserve(self, sends: Sequence[Send]) -> None:
@@ -97,6 +125,11 @@ class SqlSends:
             raise ValueError(f"message {message_id} is {found[0][0]}: only a reserved one can be placed anew")
         self._note([(message_id, to_us(at), "replaced", None)])
 
+    def leave(self, message_ids: Collection[str], at: datetime) -> None:
+        """Note that a courier is given these reserved sends at `at`: caps count them there from now on."""
+        if message_ids:
+            self._work.run(_LEAVE, ids=message_ids, when=to_us(at))
+
     def due(self, before: datetime, limit: int, deliver: str | None = None) -> list[Send]:
         """Reserved, not virtual, `send_at` <= before, oldest first."""
         if deliver is None:
@@ -115,6 +148,24 @@ class SqlSends:
 
     def _note(self, lines: Sequence[tuple[Any, ...]]) -> None:
         self._work.insert(tables.send_history, _LINE, lines)
+
+
+def _account_send(row: Sequence[Any]) -> AccountSend:
+    state = SEND_STATES[row[4]]
+    counts_at = row[2] if row[11] is None or state is SendState.SENT else max(row[2], row[11])
+    return AccountSend(
+        message_id=row[0],
+        account_id=row[1],
+        send_at=from_us(counts_at),
+        reserved_at=from_us(row[3]),
+        state=state,
+        deliver=DELIVERS[row[5]],
+        campaign=row[6],
+        channel=row[7],
+        topic=row[8],
+        purpose=row[9],
+        tags=() if row[10] == "[]" else tuple(orjson.loads(row[10])),
+    )
 
 
 _OF = (

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 #: The newest file in migrations/versions: a database at this revision is opened without starting alembic.
-REVISION = "0004"
+REVISION = "0005"
 VERSION_TABLE = "opportune_version"
 
 metadata = MetaData()
@@ -211,6 +211,7 @@ timer_history = Table(
     sqlite_autoincrement=True,
 )
 
+_IN_ACCOUNT = text("account_id IS NOT NULL")
 sends = Table(
     "sends",
     metadata,
@@ -236,7 +237,10 @@ sends = Table(
     _text("payload"),
     _text("trigger_key", nullable=True),
     _instant("handed_off_at", nullable=True),
+    _text("account_id", nullable=True),
+    _instant("leaving_at", nullable=True),
     Index("ix_sends_customer", "customer_id", "send_at"),
+    Index("ix_sends_account", "account_id", "send_at", sqlite_where=_IN_ACCOUNT, postgresql_where=_IN_ACCOUNT),
     Index(
         "ix_sends_due",
         "send_at",

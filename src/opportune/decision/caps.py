@@ -3,21 +3,26 @@
 A cap is a promise about the log: after adding a send at s, every rolling window (t - W, t] that contains s, past and
 future bookings included, holds at most `at_most`; so does the calendar day, week or month of s in the customer's zone
 (weeks start on Monday; UTC when the zone is unknown); and s keeps at least `at_least_apart` from both its neighbours
-(exactly that far apart passes). Only sends that the rule counts matter.
+(exactly that far apart passes). Only sends that the rule counts matter: those of the customer, or of everybody in the
+customer's account. A customer without an account is under no account cap. A cap that adapts has its limit for this
+customer and moment in `Book.limits`.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from opportune.domain.instants import EPOCH, from_us, to_us
-from opportune.domain.messages import Send, SendState
+from opportune.domain.messages import AccountSend, Send, SendState
+from opportune.playbook.limits import Adapt
 from opportune.playbook.schema import Cap, Counts
 
 _US = timedelta(microseconds=1)
+#: The limit of a cap that does not apply.
+_NO_LIMIT = 1 << 62
 
 
 class Counted(Protocol):
@@ -46,6 +51,8 @@ class CapRule:
     window_us: int
     calendar: str | None
     apart_us: int
+    is_per_account: bool = False
+    adapt: Adapt | None = None
 
     def includes(self, what: Counted) -> bool:
         """True when every declared condition of `counts` holds for it."""
@@ -69,7 +76,24 @@ def compile_cap(name: str, cap: Cap) -> CapRule:
         window_us=cap.rolling // _US if cap.rolling else 0,
         calendar=cap.calendar,
         apart_us=cap.at_least_apart // _US if cap.at_least_apart else 0,
+        is_per_account=cap.per == "account",
+        adapt=cap.adapt,
     )
+
+
+def limits_of(
+    rules: Iterable[CapRule], has_account: bool, features: Mapping[str, Any], scores: Mapping[str, float]
+) -> dict[CapRule, int]:
+    """The limits that are other than declared: those that adapt, never above `at_most`, and, without an account, no
+    limit for the caps of accounts. `scores`: name -> probability."""
+    limits: dict[CapRule, int] = {}
+    for rule in rules:
+        if rule.is_per_account and not has_account:
+            limits[rule] = _NO_LIMIT
+        elif rule.adapt is not None and rule.at_most is not None:
+            root, _, name = rule.adapt.by.partition(".")
+            limits[rule] = min(rule.at_most, rule.adapt.limit((features if root == "features" else scores).get(name)))
+    return limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +110,57 @@ class Breach:
 
 
 class Book:
-    """The sends that count, and their instants per rule, worked out once per rule."""
+    """The sends that count, and their instants per rule, worked out once per rule. `limits`: see `limits_of`."""
 
-    __slots__ = ("_counted", "_instants")
+    __slots__ = ("_account", "_counted", "_instants", "limits")
 
-    def __init__(self, sends: Iterable[Send], chosen: Iterable[tuple[int, Counted]] = ()) -> None:
-        """`sends`: released ones and those that do not count are left out. `chosen`: (instant in us, what)."""
+    def __init__(
+        self,
+        sends: Iterable[Send],
+        chosen: Iterable[tuple[int, Counted]] = (),
+        account: Iterable[AccountSend] = (),
+        limits: Mapping[CapRule, int] | None = None,
+    ) -> None:
+        """`sends`: of the customer; released ones and those that do not count are left out. `chosen`: (instant in us,
+        what) of this very decision. `account`: of everybody in the customer's account, the customer's own included."""
         self._counted: list[tuple[int, Counted]] = [
-            ((s.send_at - EPOCH) // _US, s) for s in sends if s.counts and s.state is not SendState.RELEASED
+            ((s.counts_at - EPOCH) // _US, s) for s in sends if s.counts and s.state is not SendState.RELEASED
         ]
-        self._counted.extend(chosen)
+        self._account: list[tuple[int, Counted]] = [((s.send_at - EPOCH) // _US, s) for s in account]
+        chosen = list(chosen)
+        self._counted += chosen
+        self._account += chosen
         self._instants: dict[CapRule, list[int]] = {}
+        self.limits = limits or {}
 
     def instants(self, rule: CapRule) -> list[int]:
         """Instants of the sends this rule counts, in order."""
         found = self._instants.get(rule)
         if found is None:
             includes = rule.includes
-            found = self._instants[rule] = sorted([us for us, what in self._counted if includes(what)])
+            said = self._account if rule.is_per_account else self._counted
+            if self.limits.get(rule) == _NO_LIMIT:
+                said = []
+            found = self._instants[rule] = sorted([us for us, what in said if includes(what)])
         return found
+
+    def limit(self, rule: CapRule) -> int:
+        """How many this rule allows here; asked only of rules with `at_most`."""
+        return self.limits.get(rule, rule.at_most or 0)
 
 
 def check(
-    slot_at: datetime, what: Counted, sends: Iterable[Send], caps: Sequence[CapRule], zone: tzinfo | None
+    slot_at: datetime,
+    what: Counted,
+    sends: Iterable[Send],
+    caps: Sequence[CapRule],
+    zone: tzinfo | None,
+    account: Iterable[AccountSend] = (),
+    limits: Mapping[CapRule, int] | None = None,
 ) -> tuple[list[Breach], datetime | None]:
     """The promises that sending `what` at `slot_at` would break, and the earliest instant from `slot_at` on at which
-    it would pass ALL caps (null: never). `sends` are the others, without itself. `zone` null: UTC."""
-    book, rules, at = Book(sends), [rule for rule in caps if rule.includes(what)], to_us(slot_at)
+    it would pass ALL caps (null: never). `sends` and `account` are the others, without itself. `zone` null: UTC."""
+    book, rules, at = Book(sends, (), account, limits), [rule for rule in caps if rule.includes(what)], to_us(slot_at)
     passes = earliest_pass(at, rules, book, zone or UTC)
     return breaches(at, rules, book, zone or UTC), None if passes is None else from_us(passes)
 
@@ -123,9 +171,9 @@ def breaches(at: int, rules: Sequence[CapRule], book: Book, zone: tzinfo) -> lis
     for rule in rules:
         instants = book.instants(rule)
         if rule.at_most is not None:
-            found = _fullest(rule, instants, at, zone)
-            if found >= rule.at_most:
-                broken.append(Breach(rule, "at_most", rule.at_most, found, _room_at(rule, instants, at, zone)))
+            found, limit = _fullest(rule, instants, at, zone), book.limit(rule)
+            if found >= limit:
+                broken.append(Breach(rule, "at_most", limit, found, _room_at(rule, limit, instants, at, zone)))
         if rule.apart_us:
             nearest = _nearest(instants, at)
             if nearest < rule.apart_us:
@@ -144,8 +192,8 @@ def earliest_pass(at: int, rules: Sequence[CapRule], book: Book, zone: tzinfo) -
         moved = at
         for rule in rules:
             instants = book.instants(rule)
-            if rule.at_most is not None and _fullest(rule, instants, moved, zone) >= rule.at_most:
-                room = _room_at(rule, instants, moved, zone)
+            if rule.at_most is not None and _fullest(rule, instants, moved, zone) >= (limit := book.limit(rule)):
+                room = _room_at(rule, limit, instants, moved, zone)
                 if room is None:
                     return None
                 moved = room
@@ -173,9 +221,8 @@ def _fullest(rule: CapRule, instants: list[int], at: int, zone: tzinfo) -> int:
     return fullest
 
 
-def _room_at(rule: CapRule, instants: list[int], at: int, zone: tzinfo) -> int | None:
-    """The earliest instant after `at` with room under `at_most`: counts only fall where a send leaves its window."""
-    limit = rule.at_most or 0
+def _room_at(rule: CapRule, limit: int, instants: list[int], at: int, zone: tzinfo) -> int | None:
+    """The earliest instant after `at` with room under the limit: counts only fall where a send leaves its window."""
     if limit == 0:
         return None
     if rule.calendar is not None:

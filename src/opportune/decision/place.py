@@ -6,6 +6,7 @@ from datetime import timedelta
 from opportune.decision.candidate import Candidate, Choice, Sifted, Slot
 from opportune.decision.caps import Book
 from opportune.decision.hours import HourWeights
+from opportune.decision.rules import limits
 from opportune.decision.slots import Blocked, earliest_slot, next_hour
 from opportune.decision.zones import calendar_zone, zones_of
 from opportune.domain.decisions import Case, Removal, Stage
@@ -36,7 +37,8 @@ def place(
         return Sifted([], [])
     now = to_us(case.now)
     zones, zone = zones_of(case.customer), calendar_zone(case.customer)
-    book = Book(case.sends, [(c.slot.at_us, c.candidate.option) for c in chosen if c.candidate.option.counts])
+    taken = [(c.slot.at_us, c.candidate.option) for c in chosen if c.candidate.option.counts]
+    book = Book(case.sends, taken, case.account_sends, limits(case, playbook))
     kept: list[Candidate] = []
     removed: list[Removal] = []
     for candidate in candidates:

@@ -27,7 +27,7 @@ from opportune.domain.decisions import (
     Stage,
     Value,
 )
-from opportune.domain.messages import Deliver, Send, SendState
+from opportune.domain.messages import AccountSend, Deliver, Send, SendState
 
 _Json = Mapping[str, Any]
 
@@ -47,6 +47,7 @@ def case_from_json(data: bytes) -> Case:
     row["scores"] = _scores(row["scores"])
     row["consents"] = tuple(_consent(line) for line in row["consents"])
     row["sends"] = tuple(_send(send) for send in row["sends"])
+    row["account_sends"] = tuple(_account_send(send) for send in row.get("account_sends", ()))
     return Case(**row)
 
 
@@ -109,10 +110,11 @@ def score_to_dict(score: Score) -> dict[str, Any]:
     }
 
 
-def send_of(decision: Decision, message: Message, ask: Ask, assignments: Mapping[str, str] | None = None) -> Send:
-    """The reservation of a chosen message, with all a courier needs in its payload, and the customer's assignments
-    when there are any: at hand-off the same variation's caps and quiet hours are asked again."""
-    firing = ask.firing
+def send_of(decision: Decision, message: Message, case: Case, limits: Mapping[str, int] | None = None) -> Send:
+    """The reservation of a chosen message, with all a courier needs in its payload, and what its hand-off must know
+    again: the customer's assignments when there are any (the same variation's caps and quiet hours are asked), and the
+    `limits` of caps that adapt, by name."""
+    ask, firing, assignments = case.ask, case.ask.firing, case.assignments
     return Send(
         message_id=message.message_id,
         customer_id=decision.customer_id,
@@ -146,8 +148,10 @@ def send_of(decision: Decision, message: Message, ask: Ask, assignments: Mapping
             "context": dict(ask.context),
             **({"assignments": dict(assignments)} if assignments else {}),
             **({"step": message.step} if message.step is not None else {}),
+            **({"limits": dict(limits)} if limits else {}),
         },
         trigger_key=firing.key if firing is not None else None,
+        account_id=case.customer.account_id,
     )
 
 
@@ -242,7 +246,16 @@ def _send(row: dict[str, Any]) -> Send:
     for name in ("send_at", "expires_at", "reserved_at"):
         row[name] = _at(row[name])
     row["handed_off_at"] = _maybe_at(row["handed_off_at"])
+    row["leaving_at"] = _maybe_at(row.get("leaving_at"))
     return Send(**row)
+
+
+def _account_send(row: dict[str, Any]) -> AccountSend:
+    row["tags"] = tuple(row["tags"])
+    row["state"] = SendState(row["state"])
+    row["deliver"] = Deliver(row["deliver"])
+    row["send_at"], row["reserved_at"] = _at(row["send_at"]), _at(row["reserved_at"])
+    return AccountSend(**row)
 
 
 def _message(row: dict[str, Any]) -> Message:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from opportune.decision.candidate import Asked, Option
-from opportune.decision.caps import CapRule, compile_cap
+from opportune.decision.caps import CapRule, compile_cap, limits_of
 from opportune.decision.zones import QuietRule, compile_quiet
 from opportune.domain.decisions import Ask, Case
 from opportune.playbook.load import Playbook
@@ -25,6 +25,8 @@ class Rules:
     on_request: tuple[Option, ...]
     caps: tuple[CapRule, ...]
     quiet: QuietRule | None
+    #: Those of `caps` whose limit depends on the customer.
+    varying: tuple[CapRule, ...]
 
     def options(self, ask: Ask) -> tuple[Option, ...]:
         """What could be said: to a step of a journey its one campaign, to a firing or a named trigger its own
@@ -73,7 +75,24 @@ def compile_rules(playbook: Playbook) -> Rules:
         on_request=tuple(o for o in options if o.trigger_spec is not None and o.trigger_spec.kind == "request"),
         caps=caps,
         quiet=quiet,
+        varying=tuple(rule for rule in caps if rule.adapt is not None or rule.is_per_account),
     )
+
+
+def limits(case: Case, playbook: Playbook) -> dict[CapRule, int]:
+    """The limits of this customer that are other than the playbook declares."""
+    varying = rules_of(playbook).varying
+    if not varying:
+        return {}
+    scores = {name: score.p for name, score in case.scores.items()}
+    return limits_of(varying, case.customer.account_id is not None, case.features, scores)
+
+
+def adapted(case: Case, playbook: Playbook) -> dict[str, int]:
+    """The limits that adapt, by name of the cap, as this decision has them: a message keeps them until its hand-off."""
+    if not any(rule.adapt for rule in rules_of(playbook).varying):
+        return {}
+    return {rule.name: limit for rule, limit in limits(case, playbook).items() if rule.adapt is not None}
 
 
 def explores(case: Case, playbook: Playbook) -> bool:

@@ -66,4 +66,6 @@ def _capped(broken: list[Breach], passes: int | None) -> Blocked:
         detail = {"limit": last.limit, "found": last.found, "unit": "s"}
         return Blocked(Reason.SPACING, last.rule.name, detail, passes)
     detail = {"limit": last.limit, "found": last.found, "window": last.rule.window}
+    if last.limit != last.rule.at_most:
+        detail |= {"at_most": last.rule.at_most, "by": last.rule.adapt and last.rule.adapt.by}
     return Blocked(Reason.FREQUENCY_CAP, last.rule.name, detail, passes)

@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+#: The trait that names the account.
+ACCOUNT = "account_id"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
@@ -31,6 +34,14 @@ class Customer:
         """IANA zone name from the `timezone` trait; null when unknown (strictest reading applies)."""
         zone = self.traits.get("timezone")
         return zone if isinstance(zone, str) and zone else None
+
+    @property
+    def account_id(self) -> str | None:
+        """The account (company, household) the customer belongs to: the last `group` call, or an `account_id` trait,
+        whichever is newer; null when there is none."""
+        account = self.traits.get(ACCOUNT)
+        is_named = isinstance(account, str | int) and not isinstance(account, bool) and account != ""
+        return str(account) if is_named else None
 
 
 class ConsentState(StrEnum):

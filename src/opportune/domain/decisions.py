@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from opportune.domain.customers import Consent, Customer
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.messages import AccountSend, Deliver, Send
 
 #: A finished feature value: null has the meaning its catalogue entry states.
 Value = float | int | bool | str | tuple[float, ...] | None
@@ -148,6 +148,8 @@ class Case:
     #: pseudonymous unit for experiments and MLflow; never the customer id.
     unit: str
     assignments: Mapping[str, str] = field(default_factory=dict)
+    #: sends of everybody in the customer's account, the customer's own included; empty when no cap counts by account.
+    account_sends: tuple[AccountSend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,53 @@ class Send:
     #: key of the trigger instance (cart id, order id); cancels the send when `unless` arrives before hand-off.
     trigger_key: str | None = None
     handed_off_at: datetime | None = None
+    #: the account the customer belonged to when this was decided: account caps count by it; null: none.
+    account_id: str | None = None
+    #: a courier was given it at this instant: until it is known whether it went, it counts there.
+    leaving_at: datetime | None = None
+
+    @property
+    def counts_at(self) -> datetime:
+        """The instant at which caps count it: the real one, else the booked one, or that of the attempt to send it."""
+        if self.leaving_at is None or self.state is SendState.SENT:
+            return self.send_at
+        return max(self.send_at, self.leaving_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSend:
+    """A send as the caps of its account see it: everything but who heard it and what was said. Only those that count
+    and are not released. `send_at` is the instant at which caps count it."""
+
+    message_id: str
+    account_id: str
+    send_at: datetime
+    reserved_at: datetime
+    state: SendState
+    deliver: Deliver
+    campaign: str
+    channel: str
+    topic: str
+    purpose: str
+    tags: tuple[str, ...]
+
+
+def as_account_send(send: Send) -> AccountSend:
+    """What the caps of its account see of a send that has one."""
+    assert send.account_id is not None
+    return AccountSend(
+        message_id=send.message_id,
+        account_id=send.account_id,
+        send_at=send.counts_at,
+        reserved_at=send.reserved_at,
+        state=send.state,
+        deliver=send.deliver,
+        campaign=send.campaign,
+        channel=send.channel,
+        topic=send.topic,
+        purpose=send.purpose,
+        tags=send.tags,
+    )
 
 
 class OutcomeKind(StrEnum):

@@ -1,19 +1,20 @@
 """Traits of a customer: a fold over envelopes that gives the same values in any order.
 
 Each trait keeps the stamp (event_at in microseconds, message id) of the envelope that set it; the newest stamp wins.
-A trait set to null is removed, its stamp stays. Only `identify` sets traits (`group` traits belong to the group).
+A trait set to null is removed, its stamp stays. `identify` sets traits; `group` sets one, `account_id`, to its group id
+(the traits it carries belong to the group).
 
 The zone: a `timezone` trait wins over anything else for good; while there is none, the newest `context.timezone` that
 names an IANA zone serves as `timezone`, under a stamp of its own (`FALLBACK_ZONE`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from opportune.domain.customers import Customer
+from opportune.domain.customers import ACCOUNT, Customer
 from opportune.domain.events import Event, EventKind, Origin
 from opportune.domain.instants import to_us
 
@@ -37,12 +38,12 @@ def fold(customer: Customer, events: Iterable[Event]) -> Customer:
         if last is None or at > last:
             last = at
         zone = event.context.get(ZONE)
-        sets_traits = event.kind is EventKind.IDENTIFY and event.traits
-        if zone is None and not sets_traits:
+        said = _said(event)
+        if zone is None and not said:
             continue
         stamp = (to_us(at), event.message_id)
-        if sets_traits:
-            for name, value in event.traits.items():
+        if said:
+            for name, value in said.items():
                 if name != FALLBACK_ZONE and (name not in stamps or stamps[name] < stamp):
                     stamps[name] = stamp
                     _set(traits, name, value)
@@ -53,6 +54,15 @@ def fold(customer: Customer, events: Iterable[Event]) -> Customer:
     return Customer(
         customer_id=customer.customer_id, traits=traits, trait_stamps=stamps, first_seen_at=first, last_seen_at=last
     )
+
+
+def _said(event: Event) -> Mapping[str, Any] | None:
+    """The traits an event sets."""
+    if event.kind is EventKind.IDENTIFY:
+        return event.traits
+    if event.kind is EventKind.GROUP and event.group_id is not None:
+        return {ACCOUNT: event.group_id}
+    return None
 
 
 def join(into: Customer, other: Customer) -> Customer:

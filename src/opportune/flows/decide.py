@@ -8,14 +8,15 @@ from opportune.decision import record
 from opportune.decision.consent import Standing
 from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
+from opportune.decision.rules import adapted
 from opportune.decision.zones import zone_of
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.decisions import Ask, Case, Decision, Score, Value
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.messages import AccountSend, Deliver, Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
-from opportune.flows import reads
+from opportune.flows import accounts, reads
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import past_of
@@ -23,6 +24,7 @@ from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.set_out import set_out
 from opportune.flows.states import ledger_states, unpack_readable
+from opportune.playbook.vary import overridden
 from opportune.ports import OutboxItem, Unavailable, UnitOfWork
 
 
@@ -76,15 +78,17 @@ def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
     readings, degraded = read_features({a.customer_id for a in open_asks.values()}, now, desk, explained)
     while open_asks:
         ids = sorted({a.customer_id for a in open_asks.values()})
-        with desk.ledger.begin(ids) as uow:
+        in_accounts = accounts.accounts_now(ids, desk)
+        with desk.ledger.begin([*ids, *accounts.locks_of(in_accounts.values())]) as uow:
             whose = canonical_ids(ids, uow)
-            mine = {i: a for i, a in open_asks.items() if whose[a.customer_id] == a.customer_id}
+            held = accounts.still([c for c in ids if whose[c] == c], in_accounts, desk, uow)
+            mine = {i: a for i, a in open_asks.items() if a.customer_id in held}
             if mine:
                 room = Room(desk, uow, now, list(mine.values()), readings, degraded)
                 for i, ask in mine.items():
                     answers[i] = room.decide(ask)
                 room.write()
-        # Asked under a merged or anonymous id: once more, holding the lock of who it really is.
+        # Asked under a merged or anonymous id, or in another account by now: once more, holding the right locks.
         open_asks = {i: replace(a, customer_id=whose[a.customer_id]) for i, a in open_asks.items() if i not in mine}
     return [a for a in answers if a is not None]
 
@@ -201,6 +205,8 @@ class Room:
         tell_hours({c: self.readings[c] for c in ids}, self.customers, self.now, desk, self._explained)
         self.consents = uow.consents.of(ids)
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
+        self.account_sends = accounts.account_logs(self.customers.values(), self.now, desk.playbook, uow)
+        self.booked: list[Send] = []
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
         #: what fired or was asked for by name: journeys may begin with it.
@@ -244,14 +250,16 @@ class Room:
 
     def case_of(self, ask: Ask) -> Case:
         """What a decision on this ask depends on."""
+        customer = self.customers.get(ask.customer_id) or Customer(customer_id=ask.customer_id)
         return case_of(
             ask,
-            self.customers.get(ask.customer_id) or Customer(customer_id=ask.customer_id),
+            customer,
             self.at[ask.customer_id],
             self.readings[ask.customer_id],
             self.consents.get(ask.customer_id, ()),
             self.sends.get(ask.customer_id, ()),
             self.desk,
+            accounts.log_of(customer, self.account_sends),
             degraded=self.degraded,
         )
 
@@ -260,8 +268,11 @@ class Room:
         ask, decision = case.ask, choose(case, self.desk.playbook)
         if not ask.dry_run:
             self.decided.append((ask, case, decision))
-            booked = [record.send_of(decision, message, ask, case.assignments) for message in decision.messages]
+            limits = adapted(case, overridden(self.desk.playbook, case.assignments)) if decision.messages else {}
+            booked = [record.send_of(decision, message, case, limits) for message in decision.messages]
             self.sends.setdefault(ask.customer_id, []).extend(booked)
+            accounts.note(booked, self.account_sends)
+            self.booked += booked
         return decision
 
     def write(self) -> None:
@@ -270,12 +281,11 @@ class Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
-        sends = [record.send_of(d, m, ask, c.assignments) for ask, c, d in self.decided for m in d.messages]
-        if sends:
-            uow.sends.reserve(sends)
+        if self.booked:
+            uow.sends.reserve(self.booked)
         deliveries = [
             OutboxItem(topic="deliver", key=s.message_id, available_at=s.send_at)
-            for s in sends
+            for s in self.booked
             if s.deliver is Deliver.SERVICE and not s.is_virtual
         ]
         if deliveries:
@@ -304,7 +314,7 @@ def decide_as_of(ask: Ask, desk: Desk) -> Decision:
     readings = readings_from(values, {}, desk, explained)
     tell_hours(readings, {past.customer.customer_id: past.customer}, ask.at, desk, explained)
     reading = readings[past.customer.customer_id]
-    case = case_of(ask, past.customer, ask.at, reading, past.consents, past.sends, desk, degraded=False)
+    case = case_of(ask, past.customer, ask.at, reading, past.consents, past.sends, desk, past.account_sends)
     return choose(case, desk.playbook)
 
 
@@ -316,8 +326,9 @@ def case_of(
     consents: Sequence[Consent],
     sends: Sequence[Send],
     desk: Desk,
+    account_sends: Sequence[AccountSend] = (),
     *,
-    degraded: bool,
+    degraded: bool = False,
 ) -> Case:
     """All that one decision depends on, in one frozen record. Without consent to profiling there are no scores."""
     decision_id = desk.new_id() if ask.firing is None else firing_id(ask)
@@ -337,6 +348,7 @@ def case_of(
         scores=reading.scores if Standing(consents).may_profile(desk.playbook.spec.consent) else {},
         consents=tuple(consents),
         sends=tuple(sends),
+        account_sends=tuple(account_sends),
         unit=unit,
         assignments=assign(unit, now, customer.is_test, env, desk.playbook),
     )

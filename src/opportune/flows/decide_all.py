@@ -14,10 +14,11 @@ from opportune.domain.decisions import Ask, Decision, Value
 from opportune.domain.events import Event
 from opportune.domain.instants import parse_instant, to_us
 from opportune.domain.messages import Deliver
+from opportune.flows.accounts import log_of
 from opportune.flows.backfill import values_of
 from opportune.flows.decide import case_of, decide, readings_from, tell_hours
 from opportune.flows.desk import Desk, horizon_start
-from opportune.flows.past import Past, as_booked_then, past_of
+from opportune.flows.past import Past, as_booked_then, logs_then, past_of
 from opportune.flows.publish import EVENTS_CURSOR
 from opportune.ports import OfflineFeatures, UnitOfWork
 
@@ -40,6 +41,7 @@ def decide_all(
                 return
             after = ids[-1]
             known = known_then(ids, at, claims, desk, uow)
+            logs = logs_then([past.customer for past in known.values()], at, desk.playbook, uow)
         values = features_then(sorted(known), at, offline, tail, claims)
         readings = readings_from(values, {}, desk, ())
         tell_hours(readings, {c: past.customer for c, past in known.items()}, at, desk)
@@ -53,7 +55,7 @@ def decide_all(
                 known[customer_id].consents,
                 known[customer_id].sends,
                 desk,
-                degraded=False,
+                log_of(known[customer_id].customer, logs),
             )
             rows.append(row_of(choose(case, desk.playbook), desk))
         yield rows

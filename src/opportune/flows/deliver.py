@@ -11,6 +11,7 @@ from opportune.domain.customers import Consent, ConsentState, Customer
 from opportune.domain.decisions import Reason
 from opportune.domain.journeys import PREFIX as JOURNEY
 from opportune.domain.messages import Outcome, OutcomeKind, Send, SendState
+from opportune.flows.accounts import AccountLogs, are_counted, locks_of, note
 from opportune.flows.consent import changed_event
 from opportune.flows.desk import horizon_start
 from opportune.flows.recheck_news import outdated
@@ -70,15 +71,17 @@ def deliver(ledger: Ledger, playbook: Playbook, courier: Courier, clock: Clock, 
 
 @contextmanager
 def holding(message_ids: Collection[str], ledger: Ledger) -> Iterator[tuple[UnitOfWork, dict[str, Send]]]:
-    """A writing transaction that holds the locks of whoever these messages belong to NOW, and the sends in it.
+    """A writing transaction that holds the locks of whoever these messages belong to NOW and of their accounts, and the
+    sends in it.
 
     Between reading whose they are and holding the lock, or while a courier is at work, customers may be merged: then
     once more. Raises LockLost when that never ends.
     """
     for _ in range(ATTEMPTS):
         with ledger.read() as uow:
-            owners = {s.customer_id for s in uow.sends.get(message_ids).values()}
-        with ledger.begin(sorted(owners)) as uow:
+            known = uow.sends.get(message_ids).values()
+        owners, locks = {s.customer_id for s in known}, locks_of(s.account_id for s in known)
+        with ledger.begin([*sorted(owners), *locks]) as uow:
             sends = uow.sends.get(message_ids)
             if {s.customer_id for s in sends.values()} <= owners:
                 yield uow, sends
@@ -94,6 +97,10 @@ def ask_again(
     ids = sorted({s.customer_id for s in sends.values()})
     customers, consents = uow.customers.get(ids), uow.consents.of(ids)
     logs = uow.sends.log(ids, horizon_start(now, playbook))
+    account_logs: AccountLogs = {}
+    if are_counted(playbook):
+        within = {s.account_id for s in sends.values() if s.account_id is not None}
+        account_logs = uow.sends.log_of_accounts(within, horizon_start(now, playbook)) if within else {}
     go: list[Send] = []
     released: dict[str, Reason] = {}
     moved: dict[str, datetime] = {}
@@ -105,22 +112,29 @@ def ask_again(
         who = customers.get(send.customer_id) or Customer(customer_id=send.customer_id)
         others = [s for s in logs.get(send.customer_id, ()) if s.message_id != message_id]
         mine = overridden(playbook, send.payload.get("assignments", {}))  # as it was decided, if it still runs
+        account = [s for s in account_logs.get(send.account_id or "", ()) if s.message_id != message_id]
         verdict = (
             Reason.CANCELLED
             if message_id in untrue
-            else recheck(send, now, who, consents.get(send.customer_id, ()), others, mine)
+            else recheck(send, now, who, consents.get(send.customer_id, ()), others, mine, account)
         )
         if isinstance(verdict, Reason):
             uow.sends.move(message_id, SendState.RELEASED, now, verdict)
             released[message_id] = verdict
-            logs[send.customer_id] = others
+            kept = []
         elif verdict > now:
             uow.sends.replace(message_id, verdict, now)
             moved[message_id] = verdict
-            logs[send.customer_id] = [*others, replace(send, send_at=verdict)]
+            kept = [replace(send, send_at=verdict)]
         else:
             go.append(send)
-            logs[send.customer_id] = [*others, replace(send, send_at=now)]
+            kept = [replace(send, send_at=now)]
+        logs[send.customer_id] = [*others, *kept]
+        if send.account_id is not None:
+            account_logs[send.account_id] = account
+            note(kept, account_logs)
+    # The locks are let go while the courier is at work: whoever decides meanwhile counts these where they really are.
+    uow.sends.leave([s.message_id for s in go], now)
     return go, released, moved
 
 

@@ -1,13 +1,15 @@
 """What was known of one customer at a past instant: for dry runs, explanations and batch decisions as of T."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from opportune.domain import identity
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.events import Event
-from opportune.domain.messages import Send, SendState
+from opportune.domain.messages import AccountSend, Send, SendState
 from opportune.domain.traits import fold
+from opportune.flows import accounts
 from opportune.flows.desk import horizon_start
 from opportune.flows.people import canonical_ids, keys_for
 from opportune.playbook.load import Playbook
@@ -22,6 +24,7 @@ class Past:
     events: tuple[Event, ...]
     consents: tuple[Consent, ...]
     sends: tuple[Send, ...]
+    account_sends: tuple[AccountSend, ...] = ()
 
 
 def past_of(customer_id: str, at: datetime, playbook: Playbook, uow: UnitOfWork) -> Past:
@@ -43,10 +46,22 @@ def past_of(customer_id: str, at: datetime, playbook: Playbook, uow: UnitOfWork)
         if s.reserved_at <= at
     )
     name = identity.customer_id_of(then)
-    return Past(fold(Customer(customer_id=name), events), events, consents, sends)
+    customer = fold(Customer(customer_id=name), events)
+    account = logs_then([customer], at, playbook, uow)
+    return Past(customer, events, consents, sends, tuple(accounts.log_of(customer, account)))
+
+
+def logs_then(
+    customers: Iterable[Customer], at: datetime, playbook: Playbook, uow: UnitOfWork
+) -> dict[str, list[AccountSend]]:
+    """What had been booked for the accounts of these customers by `at`."""
+    logs = accounts.account_logs(customers, at, playbook, uow)
+    return {account: [s for s in log if s.reserved_at <= at] for account, log in logs.items()}
 
 
 def as_booked_then(send: Send, at: datetime) -> Send:
     """A send handed off after `at` was still a reservation then."""
+    if send.leaving_at is not None and send.leaving_at > at:
+        send = replace(send, leaving_at=None)
     later = send.handed_off_at is not None and send.handed_off_at > at
     return replace(send, state=SendState.RESERVED, handed_off_at=None) if later else send

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from opportune.playbook.journeys import Journey
+from opportune.playbook.limits import Adapt
 from opportune.playbook.sources import Source
 from opportune.playbook.triggers import Occasion, Trigger
 from opportune.playbook.values import Block, Channel, Duration, Instant, Name, Purpose, parse_duration
@@ -62,9 +63,13 @@ class Cap(Block):
     """At most `at_most` sends in every window `in`, and at least `at_least_apart` between two."""
 
     counts: Counts = Counts()
+    per: Literal["customer", "account"] = Field(
+        "customer", description="Whose sends are counted: `account`, those of all customers of one account together."
+    )
     at_most: int | None = Field(None, ge=0)
     window: str | None = Field(None, alias="in", description="A duration (rolling) or `calendar day|week|month`.")
     at_least_apart: Duration | None = None
+    adapt: Adapt | None = Field(None, description="How many of `at_most` this customer gets.")
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -90,6 +95,8 @@ class Cap(Block):
             raise ValueError("`in` is a duration like 7d, or `calendar day`, `calendar week`, `calendar month`")
         if self.window is not None and self.calendar is None:
             parse_duration(self.window)
+        if self.adapt is not None and self.at_most is None:
+            raise ValueError("`adapt` moves inside a hard cap: give `at_most` and `in` too")
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from opportune.domain.customers import Claim, Consent, Customer
 from opportune.domain.decisions import Reason, StoredDecision
 from opportune.domain.events import DeadLetter, Event
-from opportune.domain.messages import Outcome, Send, SendState
+from opportune.domain.messages import AccountSend, Outcome, Send, SendState
 from opportune.domain.states import StateRow
 from opportune.domain.timers import PastTimer, Timer, TimerFate
 
@@ -164,6 +164,10 @@ class Sends(Protocol):
         """Sends not released with `send_at` >= since, future bookings included, ordered by send_at."""
         ...
 
+    def log_of_accounts(self, account_ids: Collection[str], since: datetime) -> dict[str, list[AccountSend]]:
+        """As `log`, for everybody in each account, by account id; only sends that count."""
+        ...
+
     def reserve(self, sends: Sequence[Send]) -> None: ...
     def get(self, message_ids: Collection[str]) -> dict[str, Send]: ...
     def move(self, message_id: str, state: SendState, at: datetime, reason: Reason | None = None) -> None:
@@ -172,6 +176,10 @@ class Sends(Protocol):
 
     def replace(self, message_id: str, send_at: datetime, at: datetime) -> None:
         """Place a reserved send anew at another instant, with a line in the history."""
+        ...
+
+    def leave(self, message_ids: Collection[str], at: datetime) -> None:
+        """Note that a courier is given these reserved sends at `at`: caps count them there from now on."""
         ...
 
     def due(self, before: datetime, limit: int, deliver: str | None = None) -> list[Send]:

@@ -119,8 +119,8 @@ def _matches(counts: Counts, delivery: Delivery) -> bool:
 
 
 def _broken(cap: Cap, delivery: Delivery, before: list[Delivery], zone: str) -> str | None:
-    """In words how this delivery breaks the cap; null when it does not."""
-    if not _matches(cap.counts, delivery):
+    """In words how this delivery breaks the cap; null when it does not. The world has no accounts."""
+    if cap.per == "account" or not _matches(cap.counts, delivery):
         return None
     counted = [d for d in before if _matches(cap.counts, d)]
     if cap.at_least_apart is not None and counted:

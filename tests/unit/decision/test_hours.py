@@ -126,8 +126,9 @@ def test_test_customers_get_no_random_hour() -> None:
 def test_a_drawn_hour_is_told_with_the_send_unless_it_slipped() -> None:
     """`Message Sent` carries the probability when the message left on time; later it was not the hour drawn."""
     book = playbook("exploration: {hours: 1.0}\n")
-    decision = decide(case(book, BIG), book)
-    booked = record.send_of(decision, decision.messages[0], BIG)
+    given_case = case(book, BIG)
+    decision = decide(given_case, book)
+    booked = record.send_of(decision, decision.messages[0], given_case)
     at = booked.send_at + timedelta(minutes=5)
     on_time = sent_event(booked, at, at)
     late = sent_event(booked, at + timedelta(hours=2), at + timedelta(hours=2))

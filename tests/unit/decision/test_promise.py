@@ -46,7 +46,7 @@ def test_no_sequence_of_decisions_overfills_a_window(hours, zone, n, salt):
             decision_id=f"d{step}",
         )
         decision = decide(given_case, BOOK)
-        log += [record.send_of(decision, message, ask) for message in decision.messages]
+        log += [record.send_of(decision, message, given_case) for message in decision.messages]
     instants = [s.send_at for s in log]
     assert all(sum(end - timedelta(days=3) < at <= end for at in instants) <= 2 for end in instants)
     news = sorted(s.send_at for s in log if s.topic == "news")

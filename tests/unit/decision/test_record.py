@@ -3,7 +3,7 @@
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.decision.making import NOW, case, firing, playbook, send
+from tests.unit.decision.making import NOW, case, customer, firing, playbook, send
 
 from opportune.decision import record
 from opportune.decision.pipeline import decide
@@ -243,8 +243,10 @@ def test_a_send_carries_all_a_courier_needs():
     """The reservation of a message: same id, its words, the firing's properties and key."""
     book = playbook()
     ask = firing("cart", name="Shoe")
-    decision = decide(case(book, ask), book)
-    booked = record.send_of(decision, decision.messages[0], ask)
+    given_case = case(book, ask, who=customer(account_id="acme"))
+    decision = decide(given_case, book)
+    booked = record.send_of(decision, decision.messages[0], given_case, {"weekly": 2})
+    assert (booked.account_id, booked.payload["limits"]) == ("acme", {"weekly": 2})
     assert (booked.message_id, booked.customer_id, booked.deliver) == ("d-1-1", "c1", Deliver.SERVICE)
     assert (booked.state, booked.trigger_key, booked.reserved_at) == (SendState.RESERVED, "k1", NOW)
     assert booked.payload["content"]["body"] == "Shoe waits"

@@ -1,6 +1,7 @@
 """Traits are a fold over envelopes: any order gives the same customer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -46,6 +47,18 @@ def test_the_newest_envelope_wins_whatever_comes_last() -> None:
     old, new = event(1, {"plan": "free", "city": "Bath"}), event(2, {"plan": "pro"})
     assert fold(NEW, [new, old]) == fold(NEW, [old, new])
     assert fold(NEW, [new, old]).traits == {"plan": "pro", "city": "Bath"}
+
+
+def test_the_account_is_that_of_the_newest_group_call_or_trait() -> None:
+    """Whichever came last by its own time; a trait of null leaves the account; a number names one too."""
+    first = replace(event(1, kind=EventKind.GROUP), group_id="acme")
+    second = replace(event(2, kind=EventKind.GROUP), group_id="bolt")
+    for order in permutations([first, second]):
+        assert fold(NEW, order).account_id == "bolt"
+    assert fold(NEW, [second, event(3, {"account_id": 42})]).account_id == "42"
+    assert fold(NEW, [second, event(3, {"account_id": None})]).account_id is None
+    assert fold(NEW, [event(1, {"account_id": True})]).account_id is None
+    assert join(fold(NEW, [first]), fold(NEW, [second])).account_id == "bolt"
 
 
 def test_null_removes_a_trait_for_good_unless_a_newer_envelope_sets_it() -> None:
