@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from tests.desks import NOON, desk_of, playbook_of
 from tests.machines.caps_model import Model, Row
 from tests.unit.flows.ingesting import event
@@ -41,7 +41,6 @@ N_MEMORY, N_SQL, N_STEPS = (2000, 100, 50) if IS_PROOF else (100, 8, 50)
 PLAYBOOK = """
 topics: {offers: {}, news: {}}
 consent: {default: {"*": in}}
-send_time: {default_hour: 15}
 caps:
   weekly: {counts: {purpose: marketing}, at_most: 4, in: 7d}
   careful: {counts: {topic: offers}, at_most: 3, in: 2d,
@@ -51,7 +50,7 @@ caps:
   company: {per: account, at_most: 3, in: 3d, at_least_apart: 1h}
 triggers: {one: {kind: request}, two: {kind: request}, three: {kind: request}, four: {kind: request}}
 campaigns:
-  promo: {trigger: one, topic: offers, channels: [email, inapp], tags: [promo], expires_after: 3d, priority: 3,
+  promo: {trigger: one, topic: offers, channels: [inapp, email], tags: [promo], expires_after: 3d, priority: 3,
           tolerance: 2h, content: {email: {subject: A, body: A}, inapp: {body: A}}}
   news: {trigger: two, topic: news, channels: [inapp], expires_after: 20h, priority: 2, content: {inapp: {body: B}}}
   patient: {trigger: three, topic: offers, channels: [email], expires_after: 9d, priority: 1,
@@ -65,16 +64,19 @@ campaigns:
 ZONES = ("Europe/London", "America/Havana", None, "Asia/Kathmandu")
 MINUTES = st.sampled_from([1, 7, 30, 61, 300, 1440, 2880]) | st.integers(0, 3000)
 stories = itertools.count()
+LATE = st.sampled_from([timedelta(seconds=s) for s in (0, 0, 5, 1800, 3 * 3600, 40 * 3600)])
 people, any_time = st.integers(0, 3), st.integers(0, 10_000)
 
 
-def loaded() -> Playbook:
+def loaded(extra: str = "") -> Playbook:
     """The playbook, once."""
     with TemporaryDirectory() as folder:
-        return playbook_of(Path(folder), PLAYBOOK)
+        return playbook_of(Path(folder), PLAYBOOK + extra)
 
 
-BOOK = loaded()
+#: Everything as early as it may go; and waiting for an hour, so that bookings lie ahead in any order.
+EARLY, WAITING = loaded(), loaded("send_time: {default_hour: 15}\n")
+CAMPAIGNS = EARLY.spec.campaigns
 
 
 class StoryDesk(Desk):
@@ -94,11 +96,11 @@ class CapsMachine(RuleBasedStateMachine):
         super().__init__()
         story = next(stories)
         self.ledger = self.opened or MemoryLedger()
-        self.clock = FixedClock(NOON)
-        made, numbers = desk_of(BOOK, self.ledger, self.clock), itertools.count()
-        parts = {f.name: getattr(made, f.name) for f in fields(made)} | {"new_id": lambda: f"s{story}d{next(numbers)}"}
-        self.desk = StoryDesk(**parts)
-        self.model = Model(BOOK.spec.caps)
+        self.clock, self.book = FixedClock(NOON), EARLY
+        numbers = itertools.count()
+        self.new_id = lambda: f"s{story}d{next(numbers)}"
+        self.open_desk(EARLY)
+        self.model = Model(EARLY.spec.caps)
         self.ids = [f"s{story}c{i}" for i in range(4)]
         self.home = {c: c for c in self.ids}
         self.accounts = [f"s{story}a{i}" for i in range(2)]
@@ -109,6 +111,16 @@ class CapsMachine(RuleBasedStateMachine):
         for customer_id, zone in zip(self.ids, ZONES, strict=True):
             traits = {"email": "a@example.org", **({"timezone": zone} if zone else {})}
             self.tell(EventKind.IDENTIFY, customer_id, traits=traits)
+
+    def open_desk(self, book: Playbook) -> None:
+        """Decide by this playbook from now on."""
+        made, self.book = desk_of(book, self.ledger, self.clock), book
+        self.desk = StoryDesk(**{f.name: getattr(made, f.name) for f in fields(made)} | {"new_id": self.new_id})
+
+    @initialize(waits=st.booleans())
+    def choose_book(self, waits: bool) -> None:
+        """Which of the two playbooks this story has."""
+        self.open_desk(WAITING if waits else EARLY)
 
     def teardown(self) -> None:
         """Leave no delivery for the next story."""
@@ -122,7 +134,7 @@ class CapsMachine(RuleBasedStateMachine):
         given = {k: v for k, v in more.items() if k in ("traits", "previous")}
         made = event(kind, hours, customer_id, mid=f"{customer_id}-{next(self.n_events)}", **given)  # type: ignore[arg-type]
         made = replace(made, event_at=self.clock.now(), group_id=more.get("group"))
-        return ingest([made], [], self.ledger, BOOK, self.clock).merged
+        return ingest([made], [], self.ledger, self.book, self.clock).merged
 
     def zone(self, customer_id: str) -> tzinfo:
         """Where the customer's calendar is cut."""
@@ -137,11 +149,12 @@ class CapsMachine(RuleBasedStateMachine):
         trigger=st.sampled_from(["one", "two", "three", "four", None]),
         n=st.integers(1, 3),
         is_ours=st.booleans(),
+        others=st.lists(people, max_size=2),
     )
-    def grant(self, who: int, trigger: str | None, n: int, is_ours: bool) -> None:
-        """A decision is asked for."""
+    def grant(self, who: int, trigger: str | None, n: int, is_ours: bool, others: list[int]) -> None:
+        """Decisions are asked for, perhaps several at once."""
         by = Deliver.SERVICE if is_ours else Deliver.CALLER
-        self.ask(Ask(customer_id=self.ids[who], trigger=trigger, max_messages=n, deliver=by))
+        self.ask([Ask(customer_id=self.ids[c], trigger=trigger, max_messages=n, deliver=by) for c in (who, *others)])
 
     @rule(pick=any_time, late=MINUTES)
     @precondition(lambda self: self.model.rows)
@@ -165,13 +178,16 @@ class CapsMachine(RuleBasedStateMachine):
             report_status(row.message_id, "not_sent", None, None, self.ledger, self.clock)
             row.state = SendState.RELEASED
 
-    @rule(is_down=st.booleans(), who=people, meanwhile=st.sampled_from([None, "one", "two", "three"]))
-    def hand_off(self, is_down: bool, who: int, meanwhile: str | None) -> None:
-        """The worker delivers what is due; the courier may be down; somebody may ask while it is at work."""
+    @rule(late=LATE, is_down=st.booleans(), who=people, meanwhile=st.sampled_from([None, "one", "two", "three"]))
+    def hand_off(self, late: timedelta, is_down: bool, who: int, meanwhile: str | None) -> None:
+        """The worker delivers what is due, late perhaps; the courier may be down; somebody may ask meanwhile."""
+        due = sorted((r.at, r.customer) for r in self.model.rows.values() if r.gives_way and not r.is_virtual)
+        self.clock.advance(max(self.clock.now(), (due[0][0] if due else NOON) + late))
         self.is_down, now = is_down, self.clock.now()
-        self.asks_meanwhile = [Ask(customer_id=self.ids[who], trigger=meanwhile)] if meanwhile else []
+        asking = due[0][1] if due and who else self.ids[who]  # mostly who is just being written to
+        self.asks_meanwhile = [Ask(customer_id=asking, trigger=meanwhile)] if meanwhile else []
         before = {m: r.state for m, r in self.model.rows.items()}
-        deliver(self.ledger, BOOK, self._Courier(self), self.clock)
+        deliver(self.ledger, self.book, self._Courier(self), self.clock)
         self.note_hand_offs(before)
         for row in list(self.model.rows.values()):
             if (
@@ -216,10 +232,17 @@ class CapsMachine(RuleBasedStateMachine):
 
     # what must hold
 
-    def ask(self, ask: Ask) -> None:
+    def ask(self, asks: Sequence[Ask]) -> None:
         """Decide; every grant keeps every cap in every window, every refusal by caps is right and exact."""
-        answer = decide([ask], self.desk)[0]
-        assert isinstance(answer, Decision)
+        answers = decide(asks, self.desk)
+        # Who was asked for under a merged id is decided after the others.
+        moved = [self.home.get(a.customer_id, a.customer_id) != a.customer_id for a in asks]
+        for _, ask, answer in sorted(zip(moved, asks, answers, strict=True), key=lambda row: row[0]):
+            assert isinstance(answer, Decision)
+            self.check_answer(ask, answer)
+
+    def check_answer(self, ask: Ask, answer: Decision) -> None:
+        """One answer, after all before it."""
         with self.ledger.read() as uow:
             stored = uow.decisions.get(answer.decision_id)
             sends = uow.sends.get([m.message_id for m in answer.messages])
@@ -228,16 +251,18 @@ class CapsMachine(RuleBasedStateMachine):
         views = case.features["views_n_7d"]
         assert isinstance(views, int)
         limits = {"careful": max(1, int(3 - 2 * min(views, 3) / 3 + 1e-9))}
-        customer = self.home[ask.customer_id]
+        customer = self.home.get(ask.customer_id, ask.customer_id)
         assert answer.customer_id == customer
         zone, account = self.zone(customer), self.in_account.get(customer, (None, None))[1]
-        if not answer.messages:
+        if not answer.messages or ask.max_messages == 1:  # else what went before took room
             self.check_refusals(answer, customer, account, zone, limits)
         for message in sorted(answer.messages, key=lambda m: m.rank):
             row = self.row(sends[message.message_id], account, limits)
             assert row.customer == customer
             if row.obeys:
                 assert not self.model.broken(row, row.at, zone), row
+                if self.book is EARLY:
+                    assert row.at == self.model.opening(row, answer.decided_at, zone), row
             self.model.rows[row.message_id] = row
 
     def row(self, send: Send, account: str | None, limits: dict[str, int]) -> Row:
@@ -257,7 +282,7 @@ class CapsMachine(RuleBasedStateMachine):
         for removal in answer.removed:
             if removal.reason not in (Reason.FREQUENCY_CAP, Reason.SPACING):
                 continue
-            spec = BOOK.spec.campaigns[removal.campaign]
+            spec = CAMPAIGNS[removal.campaign]
             what = Row(
                 message_id="", customer=customer, account=account, at=now, state=SendState.RESERVED,
                 deliver=Deliver.CALLER, channel=str(removal.channel), topic=spec.topic, purpose="marketing",
@@ -296,8 +321,7 @@ class CapsMachine(RuleBasedStateMachine):
             """Note where these are now, then let the others ask."""
             machine = self.machine
             machine.note_hand_offs({})
-            for ask in machine.asks_meanwhile:
-                machine.ask(ask)
+            machine.ask(machine.asks_meanwhile)
             if machine.is_down:
                 raise Unavailable("the courier is down")
 

@@ -8,7 +8,7 @@ from tests.unit.decision.making import NOW, consent, customer, playbook, send
 
 from opportune.decision.handoff import recheck
 from opportune.domain.decisions import Reason
-from opportune.domain.messages import Deliver, SendState
+from opportune.domain.messages import Deliver, SendState, as_account_send
 
 H = timedelta(hours=1)
 BOOK = playbook("quiet_hours: {start: '21:00', end: '08:00'}\ncaps:\n  day: {at_most: 1, in: 1d}\n")
@@ -65,3 +65,30 @@ def test_seconds_of_delay_do_not_undo_what_was_placed_exactly_apart():
     assert then == NOW + 24 * H + late
     assert ask_again(at=NOW + late, others=[replace(ahead, deliver=Deliver.CALLER)]) is Reason.FREQUENCY_CAP
     assert ask_again(at=NOW + 2 * H, others=[ahead]) is Reason.FREQUENCY_CAP
+
+
+ACCOUNT_BOOK = playbook("caps:\n  company: {per: account, at_most: 1, in: 1d}\n")
+
+
+def test_the_cap_of_an_account_is_asked_again():
+    """What a colleague was told meanwhile holds the message back; without an account the cap does not apply."""
+    mine = send(NOW, 1, campaign="big", expires_at=NOW + 48 * H, account_id="acme")
+    theirs = [as_account_send(send(NOW - H, 2, customer_id="c2", account_id="acme"))]
+    assert recheck(mine, NOW, customer(), (), (), ACCOUNT_BOOK, theirs) == NOW + 23 * H
+    assert recheck(replace(mine, account_id=None), NOW, customer(), (), (), ACCOUNT_BOOK, theirs) == NOW
+
+
+def test_a_limit_that_adapts_is_kept_until_hand_off():
+    """As it was when the message was decided, but never above what the playbook declares now."""
+    adapting = "{at_most: 2, in: 1d, adapt: {by: features.views_n_7d, from: 2, to: 1}}"
+    book = playbook(f"caps:\n  day: {adapting}\n")
+    mine = send(NOW, 1, campaign="big", expires_at=NOW + 48 * H, payload={"limits": {"day": 1}})
+    others = [send(NOW - H, 2)]
+    assert recheck(mine, NOW, customer(), (), others, book) == NOW + 23 * H
+    assert recheck(replace(mine, payload={"limits": {"day": 9}}), NOW, customer(), (), others, book) == NOW
+
+
+def test_what_a_courier_has_counts_where_it_is_not_where_it_was_booked():
+    """A message on its way since a minute ago fills the windows of that minute."""
+    away = replace(send(NOW - 24 * H, 2), state=SendState.RESERVED, leaving_at=NOW - 23 * H)
+    assert ask_again(others=[away]) == NOW + H
