@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench bench-faults bench-features bench-journeys bench-kills serve setup lock clean
+.PHONY: demo test check bench bench-caps bench-faults bench-features bench-journeys bench-kills serve setup lock clean
 
 setup: $(READY)
 
@@ -49,6 +49,10 @@ bench-kills: $(READY)
 
 bench-journeys: $(READY)
 	OPPORTUNE_JOURNEY_EXAMPLES=2000 $(BIN)/python -m pytest -n 0 --durations 3 tests/unit/journeys/test_all_together.py
+
+bench-caps: $(READY)
+	OPPORTUNE_CAPS_PROOF=1 $(BIN)/python -m pytest -n 0 tests/machines
+	$(BIN)/python -m benchmarks.caps --attempts 100000
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv

@@ -366,3 +366,14 @@ def test_no_story_breaks_a_cap_on_postgresql(empty_postgres: str) -> None:
     """The same on PostgreSQL."""
     with opened(empty_postgres) as ledger:
         run(ledger, N_SQL)
+
+
+def test_who_decides_while_the_courier_is_at_work_counts_the_message_where_it_is() -> None:
+    """Seconds late at hand-off: what is granted in that very moment keeps its distance from now, not from the slot."""
+    story = CapsMachine()
+    story.grant(1, "one", 1, True, [])
+    story.hand_off(timedelta(seconds=5), False, 1, "one")
+    first, second = story.model.rows.values()
+    assert (first.state, first.at, second.at) == (
+        SendState.SENT, NOON + timedelta(seconds=5), NOON + timedelta(hours=5, seconds=5),
+    )  # fmt: skip
