@@ -1,7 +1,7 @@
 """The model of the caps machine: a plain list of sends, and what each cap says about it, counted by hand."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from tests.caps_by_hand import edges, has_room, is_counted
@@ -77,10 +77,12 @@ class Model:
         openings = edges(start, caps.values(), booked, zone)
         return next((at for at in openings if not self.broken(what, at, zone)), None)
 
-    def late_breaks(self, what: Row, zone: tzinfo) -> list[str]:
-        """The caps broken by a hand-off at `what.at`, bookings ahead that give way and what bypasses caps left out."""
+    def late_breaks(self, what: Row, zone: tzinfo, newer: Collection[str]) -> list[str]:
+        """The caps broken by a hand-off at `what.at`, bookings ahead that give way and what bypasses caps left out.
+        `newer`: granted after it was asked: together they keep the hard caps, each its own limit where a cap adapts."""
         at = what.at
         aside = [
             r.message_id for r in self.rows.values() if (r.gives_way and r.at > at) or (not r.obeys and r.at == at)
         ]
-        return self.broken(what, at, zone, aside)
+        then = self.broken(what, at, zone, [*aside, *newer])
+        return then or self.broken(replace(what, limits={}), at, zone, aside)

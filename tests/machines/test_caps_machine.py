@@ -189,14 +189,12 @@ class CapsMachine(RuleBasedStateMachine):
         before = {m: r.state for m, r in self.model.rows.items()}
         deliver(self.ledger, self.book, self._Courier(self), self.clock)
         self.note_hand_offs(before)
-        for row in list(self.model.rows.values()):
-            if (
-                row.state is SendState.SENT
-                and before.get(row.message_id) is SendState.RESERVED
-                and row.at == now
-                and row.obeys
-            ):
-                assert not self.model.late_breaks(row, self.zone(row.customer)), row
+        newer = self.model.rows.keys() - before.keys()
+        for message_id, state in before.items():
+            row = self.model.rows[message_id]
+            has_left = row.state is SendState.SENT and state is SendState.RESERVED and row.at == now
+            if has_left and row.obeys:
+                assert not self.model.late_breaks(row, self.zone(row.customer), newer), row
 
     @rule(minutes=MINUTES)
     def wait(self, minutes: int) -> None:
