@@ -112,7 +112,7 @@ class Breach:
 class Book:
     """The sends that count, and their instants per rule, worked out once per rule. `limits`: see `limits_of`."""
 
-    __slots__ = ("_account", "_counted", "_instants", "limits")
+    __slots__ = ("_account", "_binding", "_counted", "_instants", "limits")
 
     def __init__(
         self,
@@ -131,6 +131,7 @@ class Book:
         self._counted += chosen
         self._account += chosen
         self._instants: dict[CapRule, list[int]] = {}
+        self._binding: dict[CapRule, bool] = {}
         self.limits = limits or {}
 
     def instants(self, rule: CapRule) -> list[int]:
@@ -142,6 +143,18 @@ class Book:
             if self.limits.get(rule) == _NO_LIMIT:
                 said = []
             found = self._instants[rule] = sorted([us for us, what in said if includes(what)])
+        return found
+
+    def binding(self, rules: Sequence[CapRule]) -> tuple[CapRule, ...]:
+        """Those of the rules that anything counted so far could break: the others hold at every instant."""
+        return tuple([rule for rule in rules if self._binds(rule)]) if rules else ()
+
+    def _binds(self, rule: CapRule) -> bool:
+        found = self._binding.get(rule)
+        if found is None:
+            n = len(self.instants(rule))
+            is_full = rule.at_most is not None and n >= self.limit(rule)
+            found = self._binding[rule] = is_full or (n > 0 and rule.apart_us > 0)
         return found
 
     def limit(self, rule: CapRule) -> int:
