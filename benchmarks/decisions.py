@@ -53,10 +53,11 @@ def large_playbook() -> str:
         first, second = ("email", "inapp") if i % 2 else ("email", "push")
         lines += [
             f"  campaign{i}:",
-            f"    {{trigger: asked, topic: topic{i % 5}, channels: [{first}, {second}], goal: order, cost_minor: {i % 7},",
-            f'     lift: {0.05 + i / 500}, tags: [{"ab"[i % 2]}], expires_after: 2d, when: "{AUDIENCES[i % 5]}",',
-            f"     content: {{{first}: {{subject: 'Hello {{{{ traits.first_name | default: \"you\" }}}}', body: Text {i}}},",
-            f"               {second}: {{body: Short {i}}}}}}}",
+            f"    trigger: asked\n    topic: topic{i % 5}\n    channels: [{first}, {second}]\n    goal: order",
+            f"    cost_minor: {i % 7}\n    lift: {0.05 + i / 500}\n    tags: [{'ab'[i % 2]}]\n    expires_after: 2d",
+            f'    when: "{AUDIENCES[i % 5]}"\n    content:',
+            f"      {first}: {{subject: 'Hello {{{{ traits.first_name | default: \"you\" }}}}', body: Text {i}}}",
+            f"      {second}: {{body: Short {i}}}",
         ]
     return "\n".join(lines)
 

@@ -7,9 +7,10 @@ from typing import Any
 from opportune.adapters.archive_rows import schema, table_of
 from opportune.adapters.feast_repo import Place
 from opportune.adapters.offline_owners import EVER, Held, by_bucket, owned_table, owners_of
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of
+from opportune.adapters.parquet_archive import ParquetArchive
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
+from opportune.domain.identity import N_BUCKETS, bucket_of
 from opportune.domain.instants import from_us
 from opportune.features.catalog import NAMES
 from opportune.features.hours import smoothed_rows

@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from opportune.adapters.parquet_archive import bucket_of
 from opportune.domain.customers import Claim
 from opportune.domain.envelopes import ANONYMOUS_PREFIX
 from opportune.domain.events import Event
-from opportune.domain.identity import customer_id_of, spans
+from opportune.domain.identity import bucket_of, customer_id_of, spans
 from opportune.domain.instants import to_us
 
 EVER = (-(2**62), 2**62)

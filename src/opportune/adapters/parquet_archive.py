@@ -11,17 +11,9 @@ from pathlib import Path
 from opportune.adapters.archive_compaction import compact, files_of, measure_anew
 from opportune.adapters.archive_rows import TIMES, event_of, table_of
 from opportune.domain.events import Event
-from opportune.domain.identity import customer_id_of
+from opportune.domain.identity import N_BUCKETS, bucket_of, customer_id_of
 
 log = logging.getLogger("opportune.archive")
-
-#: Fixed for the life of an archive: a customer's events are all in one bucket, whatever the number of customers.
-N_BUCKETS = 16
-
-
-def bucket_of(customer_id: str) -> int:
-    """The bucket of a customer, 0..15: a stable hash, the same in every process."""
-    return hashlib.blake2b(customer_id.encode("utf-8", "surrogatepass"), digest_size=4).digest()[0] % N_BUCKETS
 
 
 class ParquetArchive:

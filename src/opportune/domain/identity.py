@@ -10,6 +10,7 @@ Rules.
 4. Ids that stand for nobody (`null`, `anonymous`, `0`, ...) never link.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,16 @@ class Join:
 
 #: An as-of line of history: id key, root key, known from, known to (excluded; null: still so).
 Span = tuple[str, str, datetime, datetime | None]
+
+
+#: Customers are dealt out to this many buckets: of the archive, and of whatever works through all of them.
+#: Fixed for the life of an archive: a customer's events are all in one bucket, whatever the number of customers.
+N_BUCKETS = 16
+
+
+def bucket_of(customer_id: str) -> int:
+    """The bucket of a customer, 0..15: a stable hash, the same in every process."""
+    return hashlib.blake2b(customer_id.encode("utf-8", "surrogatepass"), digest_size=4).digest()[0] % N_BUCKETS
 
 
 def may_link(identifier: str | None) -> bool:

@@ -1,6 +1,6 @@
 """Decide for every customer as of T, from what was known at T: offline features, then the same vector and pipeline."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from opportune.domain import identity
 from opportune.domain.customers import Claim
 from opportune.domain.decisions import Ask, Decision, Value
 from opportune.domain.events import Event
+from opportune.domain.identity import N_BUCKETS, bucket_of
 from opportune.domain.instants import parse_instant, to_us
 from opportune.domain.messages import Deliver
 from opportune.flows.accounts import log_of
@@ -22,43 +23,64 @@ from opportune.flows.past import Past, as_booked_then, logs_then, past_of
 from opportune.flows.publish import EVENTS_CURSOR
 from opportune.ports import OfflineFeatures, UnitOfWork
 
+#: Customer ids read at a time.
+_PORTION = 20_000
+
 
 def decide_all(
     at: datetime, desk: Desk, offline: OfflineFeatures, channels: tuple[str, ...] | None = None, page: int = 5000
 ) -> Iterator[list[dict[str, Any]]]:
-    """Rows of decisions, a page of customers at a time, in order of customer id. Reads only.
+    """Rows of decisions, a page of customers at a time. Reads only.
 
-    Memory is bounded by `page` and by what is not archived yet: archive first.
+    In order of customer id as long as `page` holds everybody; else bucket by bucket of the archive, so that each part
+    of it is read for few pages. Memory is bounded by `page` and by what is not archived yet: archive first.
     """
     with desk.ledger.read() as uow:
         claims = uow.identities.all_claims()
         tail = tail_of(uow)
-    after = ""
-    while True:
+    moved = moved_since(at, claims)
+    for ids in pages_of(desk, page):
         with desk.ledger.read() as uow:
-            ids = uow.customers.all_ids(after, page)
-            if not ids:
-                return
-            after = ids[-1]
-            known = known_then(ids, at, claims, desk, uow)
+            known = known_then(ids, at, moved, desk, uow)
             logs = logs_then([past.customer for past in known.values()], at, desk.playbook, uow)
         values = features_then(sorted(known), at, offline, tail, claims)
         readings = readings_from(values, {}, desk, ())
         tell_hours(readings, {c: past.customer for c, past in known.items()}, at, desk)
         rows = []
         for customer_id in values:
-            case = case_of(
-                Ask(customer_id=customer_id, at=at, channels=channels, dry_run=True),
-                known[customer_id].customer,
-                at,
-                readings[customer_id],
-                known[customer_id].consents,
-                known[customer_id].sends,
-                desk,
-                log_of(known[customer_id].customer, logs),
-            )
+            past = known[customer_id]
+            ask = Ask(customer_id=customer_id, at=at, channels=channels, dry_run=True)
+            account = log_of(past.customer, logs)
+            case = case_of(ask, past.customer, at, readings[customer_id], past.consents, past.sends, desk, account)
             rows.append(row_of(choose(case, desk.playbook), desk))
-        yield rows
+        if rows:
+            yield rows
+
+
+def pages_of(desk: Desk, page: int) -> Iterator[list[str]]:
+    """Every customer once, at most `page` at a time, those of one bucket together."""
+    n_parts = min(N_BUCKETS, -(-sum(len(ids) for ids in _walk(desk)) // page))
+    for part in range(n_parts):
+        mine: list[str] = []
+        for ids in _walk(desk):
+            mine += ids if n_parts == 1 else [c for c in ids if bucket_of(c) % n_parts == part]
+            while len(mine) >= page:
+                yield mine[:page]
+                mine = mine[page:]
+        if mine:
+            yield mine
+
+
+def _walk(desk: Desk) -> Iterator[list[str]]:
+    """All customer ids in order, in portions."""
+    after = ""
+    while True:
+        with desk.ledger.read() as uow:
+            ids = uow.customers.all_ids(after, _PORTION)
+        if not ids:
+            return
+        yield ids
+        after = ids[-1]
 
 
 def decide_now(desk: Desk, channels: tuple[str, ...] | None = None, page: int = 200) -> Iterator[list[dict[str, Any]]]:
@@ -74,19 +96,25 @@ def decide_now(desk: Desk, channels: tuple[str, ...] | None = None, page: int = 
         yield [row_of(d, desk) for d in decide(asks, desk) if isinstance(d, Decision)]
 
 
+def moved_since(at: datetime, claims: Sequence[Claim]) -> set[str]:
+    """The customers, by the id they have now, whose identity was known differently at `at`."""
+    late = [c for c in claims if c.known_at > at]
+    roots = identity.resolve(claims) if late else {}
+    return {identity.customer_id_of(roots[key]) for c in late for key in (c.from_key, c.into_key)}
+
+
 def known_then(
-    ids: Sequence[str], at: datetime, claims: Sequence[Claim], desk: Desk, uow: UnitOfWork
+    ids: Sequence[str], at: datetime, moved: Collection[str], desk: Desk, uow: UnitOfWork
 ) -> dict[str, Past]:
     """The customers among `ids` (and those since merged into them) who were known at `at`, as they were known then."""
     found: dict[str, Past] = {}
     consents, sends = uow.consents.of(ids), uow.sends.log(ids, horizon_start(at, desk.playbook))
-    merged = {identity.customer_id_of(root) for root in identity.resolve(claims).values()}
     at_us = to_us(at)
     for customer_id, customer in uow.customers.get(ids).items():
         if customer.first_seen_at is None or customer.first_seen_at > at:
             continue
         changed_since = any(stamp[0] > at_us for stamp in customer.trait_stamps.values())
-        if customer_id not in merged and not changed_since:
+        if customer_id not in moved and not changed_since:
             said = tuple(c for c in consents.get(customer_id, ()) if c.recorded_at <= at)
             booked = tuple(as_booked_then(s, at) for s in sends.get(customer_id, ()) if s.reserved_at <= at)
             found[customer_id] = Past(customer, (), said, booked)
