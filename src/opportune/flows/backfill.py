@@ -65,8 +65,18 @@ def values_of(
     if not asked:
         return []
     frame = frame_of(asked, offline, tail, claims)
-    columns = {f.name: frame[f.name].tolist() for f in FEATURES}
-    return [{name: plain(column[i]) for name, column in columns.items()} for i in range(len(asked))]
+    names = [f.name for f in FEATURES]
+    return [dict(zip(names, row, strict=True)) for row in zip(*(_column(frame[name]) for name in names), strict=True)]
+
+
+def _column(cells: Any) -> list[Value]:
+    """A frame's column as feature values."""
+    held = cells.tolist()
+    if cells.dtype.kind in "iub":
+        return list(held)
+    if cells.dtype.kind == "f":  # a NaN is the only number that is not itself
+        return [None if cell != cell else cell for cell in held]
+    return [plain(cell) for cell in held]
 
 
 def plain(cell: Any) -> Value:
