@@ -1,6 +1,7 @@
 """opportune check."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def command(ctx: click.Context, playbook: Path | None, map_file: Path | None, as
     from opportune.playbook.check import check
     from opportune.settings import Settings
 
-    report = check(playbook or Settings().playbook)
+    report = check(playbook or Settings().playbook, datetime.now(UTC))
     lines = [str(p) for p in report.problems] + [f"warning: {w}" for w in report.warnings] + [report.summary]
     if map_file is not None and report.playbook is not None:
         try:

@@ -1,6 +1,7 @@
 """Check a playbook without running it: what is wrong, what is doubtful, and what is in it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path as File
 
 from opportune.playbook.load import Playbook, load
@@ -30,10 +31,11 @@ class Checked:
         return ", ".join(_many(count, section.removesuffix("s")) for section, count in self.counts.items()) + warned
 
 
-def check(folder: File | None) -> Checked:
-    """Load the playbook of a folder (null: the packaged default) and say all there is to say about it."""
+def check(folder: File | None, now: datetime | None = None) -> Checked:
+    """Load the playbook of a folder (null: the packaged default) and say all there is to say about it, at `now` (null:
+    what holds at any time)."""
     try:
-        playbook = load(folder)
+        playbook = load(folder, now)
     except PlaybookInvalid as error:
         return Checked(tuple(error.problems), tuple(error.warnings), {}, None)
     spec = playbook.spec

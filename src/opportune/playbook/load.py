@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path as File
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +17,10 @@ from opportune.playbook.hearing import Hearing, hearing_of, index
 from opportune.playbook.lines import Path, Place, YamlInvalid, read_yaml
 from opportune.playbook.overrides import errors_in_experiments
 from opportune.playbook.problems import PlaybookInvalid, Problem
-from opportune.playbook.references import NAMED, conditions_of, errors_in, errors_in_texts, warnings_in
+from opportune.playbook.references import NAMED, Found, conditions_of, errors_in, errors_in_texts, warnings_in
 from opportune.playbook.schema import PlaybookSpec
 from opportune.playbook.shape import fit
+from opportune.playbook.unheard import no_longer_heard
 
 __all__ = ["DEFAULT", "Playbook", "PlaybookInvalid", "Problem", "from_source", "known_names", "load", "load_files"]
 
@@ -84,12 +86,13 @@ class Playbook:
         return from_source, (self.source,)
 
 
-def load(folder: File | None) -> Playbook:
-    """The playbook of a folder: all its *.yaml; null: the packaged default. Raises PlaybookInvalid."""
-    return load_files(_read(DEFAULT if folder is None else folder))
+def load(folder: File | None, now: datetime | None = None) -> Playbook:
+    """The playbook of a folder: all its *.yaml; null: the packaged default. `now`: warn of what has ended by then too.
+    Raises PlaybookInvalid."""
+    return load_files(_read(DEFAULT if folder is None else folder), now=now)
 
 
-def load_files(files: Mapping[str, bytes], names: Names | None = None) -> Playbook:
+def load_files(files: Mapping[str, bytes], names: Names | None = None, now: datetime | None = None) -> Playbook:
     """The playbook made of these files (name -> content). `names` null: those known now. Raises PlaybookInvalid."""
     problems: list[Problem] = []
     merged, places, is_whole = _merge(files, problems)
@@ -101,7 +104,10 @@ def load_files(files: Mapping[str, bytes], names: Names | None = None) -> Playbo
     if is_whole_spec and not found:  # experiments change a playbook that is valid by itself
         found += errors_in_experiments(merged, spec, known_names() if names is None else names)
     problems += [_problem(path, message, places) for path, message in found]
-    warnings = sorted({_problem(path, message, places) for path, message in warnings_in(spec)}) if is_whole_spec else []
+    doubts: list[Found] = []
+    if is_whole_spec:
+        doubts = [*warnings_in(spec), *(no_longer_heard(spec, now) if now is not None else ())]
+    warnings = sorted({_problem(path, message, places) for path, message in doubts})
     if problems:
         raise PlaybookInvalid(sorted(set(problems)), warnings)
     source = orjson.dumps(spec.model_dump(mode="json", by_alias=True), option=orjson.OPT_SORT_KEYS)

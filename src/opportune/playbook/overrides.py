@@ -128,7 +128,7 @@ def _invalid(raw: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]], nam
             touched = {str(p[2]) for p in paths if p[:2] == path[:2]}
             block = tree["campaigns"][path[1]]
             campaigns[str(path[1])] = {key: value for key, value in block.items() if key in touched}
-    texts = {"campaigns": campaigns, "audiences": tree.get("audiences")}
+    texts = {"campaigns": campaigns, "audiences": tree.get("audiences"), "caps": tree.get("caps")}
     return [*found, *errors_in_texts(texts, names), *errors_in(tree, spec)]
 
 

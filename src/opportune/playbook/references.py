@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, get_args
 
+from opportune.playbook.cap_references import doubts_about_caps, errors_in_adapts, errors_in_cap
 from opportune.playbook.conditions import AUDIENCE_ROOTS, ROOTS, ConditionInvalid, Names, compile_condition
 from opportune.playbook.journey_references import (
     conditions_below,
@@ -26,6 +27,7 @@ from opportune.playbook.trigger_references import (
     ons_of,
     unknown,
 )
+from opportune.playbook.unheard import never_heard
 from opportune.playbook.values import Channel
 
 CHANNELS: tuple[str, ...] = get_args(Channel)
@@ -83,6 +85,8 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
         yield from _condition_faults(("audiences", name), text, names, AUDIENCE_ROOTS, {})
     for path, text, may_read in conditions_below(raw.get("journeys"), ("journeys",)):
         yield from _condition_faults(path, text, names, may_read, audiences)
+    if names is not None:
+        yield from errors_in_adapts(raw, names)
     for section in ("goals", "triggers", "campaigns", "experiments"):
         for path, text in _texts_below(raw.get(section), (section,)):
             if section == "experiments" and len(path) > 3:
@@ -211,6 +215,8 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
                 ("caps", name, "counts", "campaign"),
                 f"campaign `{counted}` has `counts_toward_caps: false`: this cap never counts",
             )
+    yield from doubts_about_caps(spec)
+    yield from never_heard(spec)
 
 
 def _texts(content: Content) -> Iterator[tuple[str, str]]:
@@ -253,5 +259,4 @@ def _cap_errors(name: str, cap: Cap, declared: Declared, tags: Collection[str]) 
     ):
         if wanted is not None and wanted not in known:
             yield (*path, "counts", field), unknown(field, wanted, known)
-    if cap.rolling is not None and cap.rolling <= timedelta(0):
-        yield (*path, "in"), "a window needs a length, like 7d"
+    yield from errors_in_cap(name, cap)
