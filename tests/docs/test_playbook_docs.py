@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from opportune.domain.journeys import Ending
-from opportune.playbook import cases, journeys, schema, sources, triggers
+from opportune.playbook import cases, journeys, limits, schema, sources, triggers
 from opportune.playbook.conditions import _FUNCTIONS, ROOTS
 from opportune.playbook.load import EXAMPLES, load_files
 from opportune.playbook.templates import _FILTERS
@@ -22,6 +22,7 @@ HEADING = {
     "QuietHours": ("Quiet hours", ""),
     "Cap": ("Caps", ""),
     "Counts": ("Caps", "counts."),
+    "Adapt": ("Caps", "adapt."),
     "Trigger": ("Triggers", ""),
     "On": ("Triggers", "on."),
     "Occasion": ("Occasions", ""),
@@ -49,7 +50,7 @@ HEADING = {
 PARENTS = {"heartbeat", "min_rate"}
 BLOCKS = {
     name: block
-    for module in (schema, sources, triggers, journeys)
+    for module in (schema, limits, sources, triggers, journeys)
     for name, block in vars(module).items()
     if isinstance(block, type) and issubclass(block, BaseModel) and block.__module__ == module.__name__
 }
