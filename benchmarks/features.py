@@ -29,11 +29,12 @@ from benchmarks.features_plain import plain_sql
 from benchmarks.stores import fresh_database, redis_database
 from opportune.adapters.duckdb_offline import DuckDbOffline
 from opportune.adapters.feast_features import FeastFeatures
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive
+from opportune.adapters.parquet_archive import ParquetArchive
 from opportune.adapters.sql_ledger import SqlLedger
 from opportune.adapters.system_clock import WallClock
 from opportune.domain.customers import Customer
 from opportune.domain.decisions import Ask
+from opportune.domain.identity import N_BUCKETS
 from opportune.domain.instants import from_us, to_us
 from opportune.domain.states import StateRow
 from opportune.features.catalog import NAMES

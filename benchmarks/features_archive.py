@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from opportune.adapters.archive_rows import schema
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of, part_name
+from opportune.adapters.parquet_archive import ParquetArchive, part_name
+from opportune.domain.identity import N_BUCKETS, bucket_of
 from opportune.domain.instants import to_us
 
 END = datetime(2026, 3, 1, 12, tzinfo=UTC)

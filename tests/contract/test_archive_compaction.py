@@ -13,9 +13,10 @@ from tests.unit.features.naive import NOON, event
 from opportune.adapters import archive_compaction
 from opportune.adapters.archive_rows import schema
 from opportune.adapters.duckdb_offline import GROUP_BYTES, DuckDbOffline
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive, bucket_of
+from opportune.adapters.parquet_archive import ParquetArchive
 from opportune.domain.customers import Claim
 from opportune.domain.events import Event
+from opportune.domain.identity import N_BUCKETS, bucket_of
 
 LOG = [
     event(f"m{i:03}", "Order Completed", NOON - timedelta(hours=i), f"c{i % 7}", revenue=i, nested={"a": [i, "é"]})

@@ -8,7 +8,8 @@ from benchmarks.features_plain import plain_sql
 from tests.desks import FakeFeatureStore
 
 from opportune.adapters.duckdb_offline import DuckDbOffline
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive
+from opportune.adapters.parquet_archive import ParquetArchive
+from opportune.domain.identity import N_BUCKETS
 
 
 def test_the_plain_query_and_ours_count_the_same_events(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ _MANY = float("inf")
 
 def never_heard(spec: PlaybookSpec) -> Iterator[Found]:
     """What keeps a campaign from everybody, whatever the time."""
-    for name, trigger in spec.triggers.items():
-        if trigger.when is not None and (why := contradiction(trigger.when)):
+    for name, fired in spec.triggers.items():
+        if fired.when is not None and (why := contradiction(fired.when)):
             yield ("triggers", name, "when"), f"this can never hold ({why}): the trigger never fires; change it"
     for name, campaign in spec.campaigns.items():
         path: Path = ("campaigns", name)

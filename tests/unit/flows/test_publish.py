@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from tests.desks import FakeFeatureStore, desk_of
 
-from opportune.adapters.parquet_archive import N_BUCKETS, ParquetArchive
+from opportune.adapters.parquet_archive import ParquetArchive
 from opportune.domain.decisions import Ask
 from opportune.domain.events import Event
+from opportune.domain.identity import N_BUCKETS
 from opportune.flows.decide import decide
 from opportune.flows.publish import archive_events, publish_decisions
 
