@@ -79,10 +79,13 @@ class Model:
 
     def late_breaks(self, what: Row, zone: tzinfo, newer: Collection[str]) -> list[str]:
         """The caps broken by a hand-off at `what.at`, bookings ahead that give way and what bypasses caps left out.
-        `newer`: granted after it was asked: together they keep the hard caps, each its own limit where a cap adapts."""
+        `newer`: granted after it was asked: together they keep the hard caps (if it counts), each its own limit where a
+        cap adapts."""
         at = what.at
         aside = [
             r.message_id for r in self.rows.values() if (r.gives_way and r.at > at) or (not r.obeys and r.at == at)
         ]
         then = self.broken(what, at, zone, [*aside, *newer])
-        return then or self.broken(replace(what, limits={}), at, zone, aside)
+        if then or not what.counts:
+            return then
+        return self.broken(replace(what, limits={}), at, zone, aside)

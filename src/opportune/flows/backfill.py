@@ -84,7 +84,7 @@ def plain(cell: Any) -> Value:
     if cell is None or type(cell).__name__ == "NAType":
         return None
     if isinstance(cell, (list, tuple)) or hasattr(cell, "tolist"):
-        return tuple(float(v) for v in cell)
+        return tuple(map(float, cell.tolist() if hasattr(cell, "tolist") else cell))
     if cell != cell:
         return None
     value: Value = cell
