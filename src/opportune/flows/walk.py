@@ -9,6 +9,7 @@ from opportune.domain.instants import format_instant
 from opportune.domain.journeys import Ending, Instance, StepTaken
 from opportune.domain.messages import Deliver, SendState
 from opportune.domain.timers import Timer, TimerFate
+from opportune.flows import accounts
 from opportune.flows.decide import Room, read_features
 from opportune.flows.desk import Desk
 from opportune.flows.look import Outlook
@@ -43,9 +44,11 @@ def _walk(timers: Sequence[Timer], desk: Desk) -> list[Walk]:
     ids = sorted({t.customer_id for t in timers})
     now = desk.clock.now()
     readings, degraded = read_features(ids, now, desk, is_whole=True)
-    with desk.ledger.begin(ids) as uow:
+    in_accounts = accounts.accounts_now(ids, desk)
+    with desk.ledger.begin([*ids, *accounts.locks_of(in_accounts.values())]) as uow:
         still = uow.timers.still(timers)
-        live = [t for t in timers if (t.rule, t.customer_id, t.key) in still]
+        held = accounts.still(ids, in_accounts, desk, uow)  # who has just moved is taken again when the lease ends
+        live = [t for t in timers if (t.rule, t.customer_id, t.key) in still and t.customer_id in held]
         if not live:
             return []
         asks = [Ask(customer_id=c) for c in sorted({t.customer_id for t in live})]

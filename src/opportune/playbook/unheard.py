@@ -26,7 +26,7 @@ def never_heard(spec: PlaybookSpec) -> Iterator[Found]:
         path: Path = ("campaigns", name)
         if campaign.when is not None and (why := contradiction(campaign.when)):
             yield (*path, "when"), f"this can never hold ({why}): nobody receives it; change it, or remove the campaign"
-        trigger = spec.triggers.get(campaign.trigger)
+        trigger = spec.triggers.get(campaign.trigger or "")
         if trigger is not None and trigger.starts_at and campaign.ends_at and campaign.ends_at <= trigger.starts_at:
             yield (*path, "ends_at"), f"ends before trigger `{campaign.trigger}` starts: nobody receives it; move one"
         if trigger is not None and trigger.ends_at and campaign.starts_at and trigger.ends_at <= campaign.starts_at:
@@ -45,7 +45,7 @@ def never_heard(spec: PlaybookSpec) -> Iterator[Found]:
 def no_longer_heard(spec: PlaybookSpec, now: datetime) -> Iterator[Found]:
     """What has ended by now."""
     for name, campaign in spec.campaigns.items():
-        trigger = spec.triggers.get(campaign.trigger)
+        trigger = spec.triggers.get(campaign.trigger or "")
         if campaign.ends_at is not None and campaign.ends_at <= now:
             yield (
                 ("campaigns", name, "ends_at"),
