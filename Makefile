@@ -53,6 +53,7 @@ bench-journeys: $(READY)
 bench-caps: $(READY)
 	OPPORTUNE_CAPS_PROOF=1 $(BIN)/python -m pytest -n 0 tests/machines
 	$(BIN)/python -m benchmarks.caps --attempts 100000
+	$(BIN)/python -m benchmarks.decisions
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
