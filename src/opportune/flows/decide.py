@@ -12,11 +12,12 @@ from opportune.decision.rules import adapted
 from opportune.decision.zones import zone_of
 from opportune.domain.customers import Consent, Customer
 from opportune.domain.decisions import Ask, Case, Decision, Score, Value
-from opportune.domain.messages import AccountSend, Deliver, Send
+from opportune.domain.messages import AccountSend, Send
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
 from opportune.flows import accounts, reads
+from opportune.flows.book import book
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import past_of
@@ -25,7 +26,7 @@ from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.set_out import set_out
 from opportune.flows.states import ledger_states, unpack_readable
 from opportune.playbook.vary import overridden
-from opportune.ports import OutboxItem, Unavailable, UnitOfWork
+from opportune.ports import Unavailable, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,15 +282,7 @@ class Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
-        if self.booked:
-            uow.sends.reserve(self.booked)
-        deliveries = [
-            OutboxItem(topic="deliver", key=s.message_id, available_at=s.send_at)
-            for s in self.booked
-            if s.deliver is Deliver.SERVICE and not s.is_virtual
-        ]
-        if deliveries:
-            uow.outbox.put(deliveries)
+        book(self.booked, uow)
         exposures = [
             {**e, "customer_id": c.customer.customer_id, "decision_id": d.decision_id, "at": d.decided_at}
             for _, c, d in self.decided

@@ -47,9 +47,11 @@ def doubts_about_caps(spec: PlaybookSpec) -> Iterator[Found]:
     """Caps that count nothing, allow nothing, or never hold anything back that another does not."""
     for name, cap in spec.caps.items():
         path: Path = ("caps", name)
-        counted = [n for n, c in spec.campaigns.items() if _counts(cap.counts, c, spec)]
+        named = [n for n, c in spec.campaigns.items() if _names(cap.counts, c, spec)]
+        counted = [n for n in named if spec.campaigns[n].counts_toward_caps]
+        if not named and spec.campaigns and cap.counts != Counts():
+            yield (*path, "counts"), "no campaign is counted by this cap: it never holds anything back; check its keys"
         if not counted:
-            yield (*path, "counts"), "no campaign is counted by this cap: it never holds anything back"
             continue
         if cap.at_most == 0:
             held = [n for n in counted if spec.campaigns[n].obeys_caps and not _is_transactional(spec, n)]
@@ -130,13 +132,12 @@ def _is_wider(wide: Counts, narrow: Counts) -> bool:
     return all(getattr(wide, f) in (None, getattr(narrow, f)) for f in type(wide).model_fields)
 
 
-def _counts(counts: Counts, campaign: Campaign, spec: PlaybookSpec) -> bool:
-    """Whether a campaign is counted, on any of its channels; names that do not exist are errors elsewhere."""
+def _names(counts: Counts, campaign: Campaign, spec: PlaybookSpec) -> bool:
+    """Whether a campaign fits these keys, on any of its channels; names that do not exist are errors elsewhere."""
     topic = spec.topics.get(campaign.topic)
     named = ((counts.topic, campaign.topic), (counts.purpose, topic.purpose if topic else None))
     return (
-        campaign.counts_toward_caps
-        and all(wanted in (None, has) for wanted, has in named)
+        all(wanted in (None, has) for wanted, has in named)
         and (counts.channel is None or counts.channel in campaign.channels)
         and (counts.tag is None or counts.tag in campaign.tags)
         and (counts.campaign is None or spec.campaigns.get(counts.campaign) is campaign)

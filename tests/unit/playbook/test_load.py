@@ -276,7 +276,7 @@ def test_what_is_probably_not_meant_is_a_warning() -> None:
 def test_what_a_trigger_always_carries_needs_no_fallback(trigger: str, sure: str, unsure: str) -> None:
     """Everything else of the event may be missing."""
     cart = SMALL[SMALL.index("  cart:") : SMALL.index("campaigns:")]
-    text = SMALL.replace(cart, f"  cart: {trigger}\n")
+    text = "consent: {default: {email: in}}\n" + SMALL.replace(cart, f"  cart: {trigger}\n")
     text = text.replace("body: Come back", f"body: '{{{{ {sure} }}}} {{{{ {unsure} }}}}'")
     warnings = [str(w) for w in load_files({"a.yaml": text.encode()}, NAMES).warnings]
     assert len(warnings) == 1
