@@ -47,12 +47,13 @@ def frame_of(
     offline: OfflineFeatures,
     tail: Sequence[tuple[Event, str]],
     claims: Sequence[Claim],
+    names: Sequence[str] | None = None,
 ) -> Any:
-    """Offline features of (customer, instant) rows as a frame, in order."""
+    """Offline features of (customer, instant) rows as a frame, in order. `names` null: every feature."""
     import pandas as pd
 
     instants = pd.to_datetime([at for _, at in asked], utc=True)
-    return offline.as_of(pd.DataFrame({"customer_id": [c for c, _ in asked], "at": instants}), tail, claims)
+    return offline.as_of(pd.DataFrame({"customer_id": [c for c, _ in asked], "at": instants}), tail, claims, names)
 
 
 def values_of(
@@ -60,12 +61,13 @@ def values_of(
     offline: OfflineFeatures,
     tail: Sequence[tuple[Event, str]],
     claims: Sequence[Claim],
+    names: Sequence[str] | None = None,
 ) -> list[Mapping[str, Value]]:
-    """Offline features of (customer, instant) rows as plain values, in order."""
+    """Offline features of (customer, instant) rows as plain values, in order. `names` null: every feature."""
     if not asked:
         return []
-    frame = frame_of(asked, offline, tail, claims)
-    names = [f.name for f in FEATURES]
+    frame = frame_of(asked, offline, tail, claims, names)
+    names = names or [f.name for f in FEATURES]
     return [dict(zip(names, row, strict=True)) for row in zip(*(_column(frame[name]) for name in names), strict=True)]
 
 

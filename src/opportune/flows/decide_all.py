@@ -21,6 +21,7 @@ from opportune.flows.decide import case_of, decide, readings_from, tell_hours
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import Past, as_booked_then, logs_then, past_of
 from opportune.flows.publish import EVENTS_CURSOR
+from opportune.flows.reads import features_read
 from opportune.ports import OfflineFeatures, UnitOfWork
 
 #: Customer ids read at a time.
@@ -38,12 +39,12 @@ def decide_all(
     with desk.ledger.read() as uow:
         claims = uow.identities.all_claims()
         tail = tail_of(uow)
-    moved = moved_since(at, claims)
+    moved, names = moved_since(at, claims), features_read(desk)
     for ids in pages_of(desk, page):
         with desk.ledger.read() as uow:
             known = known_then(ids, at, moved, desk, uow)
             logs = logs_then([past.customer for past in known.values()], at, desk.playbook, uow)
-        values = features_then(sorted(known), at, offline, tail, claims)
+        values = features_then(sorted(known), at, offline, tail, claims, names)
         readings = readings_from(values, {}, desk, ())
         tell_hours(readings, {c: past.customer for c, past in known.items()}, at, desk)
         rows = []
@@ -143,11 +144,12 @@ def features_then(
     offline: OfflineFeatures,
     tail: Sequence[tuple[Event, str]],
     claims: Sequence[Claim],
+    names: Sequence[str] | None = None,
 ) -> dict[str, Mapping[str, Value]]:
-    """Finished offline features as of `at`, by customer id, in order."""
+    """Finished offline features as of `at`, by customer id, in order. `names` null: every feature."""
     if not ids:
         return {}
-    return dict(zip(ids, values_of([(c, at) for c in ids], offline, tail, claims), strict=True))
+    return dict(zip(ids, values_of([(c, at) for c in ids], offline, tail, claims, names), strict=True))
 
 
 def row_of(decision: Decision, desk: Desk) -> dict[str, Any]:
