@@ -66,8 +66,8 @@ def test_a_handful_of_people_who_share_everything_in_any_order(seed: int, order:
 
 
 def test_the_benchmark_of_a_million_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m benchmarks.arrival` on SQLite at a small size: every line says `same`."""
-    assert arrival.main(400, 2, 200) == 0
+    """`python -m benchmarks.arrival` in memory and on SQLite at a small size: every line says `same`."""
+    assert arrival.main(400, 2, 200, 400) == 0
     out = capsys.readouterr().out
-    assert out.count(" same\n") == 2
+    assert out.count(" same\n") == 4
     assert "DIFFERENT" not in out
