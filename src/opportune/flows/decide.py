@@ -10,8 +10,8 @@ from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
 from opportune.decision.zones import zone_of
 from opportune.domain.customers import Consent, Customer
-from opportune.domain.decisions import Ask, Case, Decision, Score, Value
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.decisions import Ask, Case, Decision, Reason, Score, Value
+from opportune.domain.messages import Deliver, Send, SendState
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import State, empty, finalise, rebuild
@@ -20,6 +20,7 @@ from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
+from opportune.flows.recheck_news import earlier_news
 from opportune.flows.set_out import set_out
 from opportune.flows.states import ledger_states, unpack_readable
 from opportune.ports import OutboxItem, Unavailable, UnitOfWork
@@ -175,6 +176,8 @@ class Room:
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
+        #: news booked before that newer news of the same item takes the place of.
+        self.replaced: list[Send] = []
         #: what fired or was asked for by name: journeys may begin with it.
         self.setting_out: list[Case] = []
 
@@ -202,8 +205,13 @@ class Room:
         """Decide one ask on what was read; its sends count for the next ask of the same customer."""
         if ask.firing is not None and not self.uow.timers.still([timer_of(ask)]):
             return Withdrawn(ask.customer_id)
+        earlier = self._without_earlier_news(ask)
         case = self.case_of(ask)
         decision = self.choose(case)
+        if decision.messages:
+            self.replaced += earlier
+        elif earlier:
+            self.sends[ask.customer_id] += earlier
         if not ask.dry_run:
             fate = fate_of(decision, case, self.desk.playbook)
             if ask.firing is not None:
@@ -211,6 +219,14 @@ class Room:
             if fate is TimerFate.FIRED and ask.trigger is not None:
                 self.setting_out.append(case)
         return decision
+
+    def _without_earlier_news(self, ask: Ask) -> list[Send]:
+        """What newer news of the same item would replace; meanwhile it is not among the sends."""
+        sends = self.sends.get(ask.customer_id, ())
+        earlier = earlier_news(ask, sends, self.desk.playbook, self.now)
+        if earlier:
+            self.sends[ask.customer_id] = [s for s in sends if s not in earlier]
+        return earlier
 
     def case_of(self, ask: Ask) -> Case:
         """What a decision on this ask depends on."""
@@ -240,6 +256,8 @@ class Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
+        for send in self.replaced:
+            uow.sends.move(send.message_id, SendState.RELEASED, self.now, Reason.CANCELLED)
         sends = [record.send_of(d, m, ask, c.assignments) for ask, c, d in self.decided for m in d.messages]
         if sends:
             uow.sends.reserve(sends)
