@@ -4,7 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from opportune.flows.tally import forget_interest, note_interest
+from opportune.playbook.load import load_files
 from opportune.sandboxes import Sandbox, sandbox
+
+from .ingesting import Shop, event
 
 PLAYBOOK = """
 topics: {offers: {}}
@@ -216,3 +220,23 @@ def test_declared_interest_takes_the_place_of_the_usual() -> None:
         box.track("eve", "Notify Me", sku="p1", wants=False)
         box.item("p1", stock=10)
         assert said(box) == [("bob", "Shoe is back")]
+
+
+def test_interest_that_no_trigger_counts_any_more_is_forgotten() -> None:
+    """After the longest `within` and the time a firing may be late; a playbook that counts it longer reads again."""
+    shop = Shop(now_hours=0, playbook=load_files({"p": PLAYBOOK.encode()}))
+    shop.take(event("Product Viewed", 0, properties={"product_id": "p1"}))
+    shop.take(event("Product Viewed", 24, properties={"product_id": "p2"}))
+
+    def kept(subject: str) -> int:
+        note_interest(shop.ledger, shop.playbook)
+        with shop.ledger.read() as uow:
+            return len(uow.interests.of(subject, ["u:c1"]))
+
+    assert (kept("i:p1"), kept("i:p2")) == (1, 1)
+    shop.now_hours = 24 * 91 + 1
+    assert forget_interest(shop.ledger, shop.playbook, shop, limit=1) == 1
+    assert (kept("i:p1"), kept("i:p2")) == (0, 1)
+    shop.playbook = load_files({"p": PLAYBOOK.replace("at_least: 0.1}", "at_least: 0.1, within: 120d}").encode()})
+    assert (kept("i:p1"), kept("i:p2")) == (1, 1)
+    assert forget_interest(shop.ledger, shop.playbook, shop) == 0
