@@ -69,7 +69,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.serve_models import serve_models
     from opportune.flows.spread import spread
     from opportune.flows.sweep import look_round
-    from opportune.flows.tally import note_interest
+    from opportune.flows.tally import forget_interest, note_interest
     from opportune.flows.work import Duty, Worker
     from opportune.wiring import MODEL_NAMES
 
@@ -109,6 +109,7 @@ def worker_of(installation: "Installation") -> "Worker":
 
     def forgot() -> int:
         forget_signs(i.ledger, i.clock)
+        forget_interest(i.ledger, i.playbook, i.clock)
         return forget_answers(i.ledger, i.clock)
 
     verified: list[int] = []

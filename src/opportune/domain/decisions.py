@@ -41,7 +41,7 @@ class Reason(StrEnum):
     FREQUENCY_CAP = "frequency_cap"  # at_most of a cap rule
     SPACING = "spacing"  # at_least_apart of a cap rule
     EXPIRED = "expired"  # no time left before it expires
-    CANCELLED = "cancelled"  # what the trigger waited against has happened
+    CANCELLED = "cancelled"  # what the trigger waited against has happened, or newer news replaced it
     BELOW_NOTHING = "below_nothing"  # worth less than sending nothing
     OUTRANKED = "outranked"  # something better took the last rank
     NOT_DRAWN = "not_drawn"  # exploration drew another action

@@ -1,29 +1,28 @@
 """A decision is asked for: read and score outside the lock, think purely under it, write once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from opportune.decision import record
 from opportune.decision.consent import Standing
-from opportune.decision.hours import SEND_TIME
 from opportune.decision.pipeline import decide as choose
-from opportune.decision.zones import zone_of
 from opportune.domain.customers import Consent, Customer
-from opportune.domain.decisions import Ask, Case, Decision, Score, Value
-from opportune.domain.messages import Deliver, Send
+from opportune.domain.decisions import Ask, Case, Decision, Reason
+from opportune.domain.messages import Deliver, Send, SendState
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
-from opportune.features.state import State, empty, finalise, rebuild
-from opportune.flows import reads
+from opportune.features.state import empty, finalise, rebuild
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.firing import fate_of, firing_id, stored, timer_of
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
+from opportune.flows.readings import Reading, read_features, readings_from, readings_of, tell_hours
+from opportune.flows.recheck_news import earlier_news
 from opportune.flows.set_out import set_out
-from opportune.flows.states import ledger_states, unpack_readable
-from opportune.ports import OutboxItem, Unavailable, UnitOfWork
+from opportune.flows.states import ledger_states
+from opportune.ports import OutboxItem, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +42,6 @@ class Withdrawn:
 
 
 Answer = Decision | AskRefused | Withdrawn
-
-
-@dataclass(slots=True)
-class Reading:
-    """One customer's finished features and scores, the state version they came from, and when that was committed."""
-
-    version: int
-    values: Mapping[str, Value]
-    scores: Mapping[str, Score]
-    committed_at: datetime | None = None
-
-    def is_of(self, stamp: tuple[int, datetime] | None) -> bool:
-        """Whether this is the very state the ledger has. The version alone is not enough: an online store may outlive
-        its home, or serve two of them."""
-        return stamp == (self.version, self.committed_at)
 
 
 def decide(asks: Sequence[Ask], desk: Desk) -> list[Answer]:
@@ -99,83 +83,6 @@ def refuse(ask: Ask, desk: Desk) -> AskRefused | None:
     return None
 
 
-def read_features(
-    customer_ids: Collection[str],
-    now: datetime,
-    desk: Desk,
-    explained: Collection[str] = (),
-    *,
-    is_whole: bool = False,
-) -> tuple[dict[str, Reading], bool]:
-    """Finished features and scores as the store has them, and whether the store could not be reached.
-
-    `is_whole`: every feature of the catalogue; else those a decision can read.
-    """
-    try:
-        rows = desk.features.read(sorted(customer_ids)) if customer_ids else {}
-    except Unavailable:
-        return {}, True
-    states = unpack_readable(rows)
-    readings = readings_of(states, {c: rows[c].version for c in states}, now, desk, explained, is_whole=is_whole)
-    for customer_id, reading in readings.items():
-        reading.committed_at = rows[customer_id].committed_at
-    return readings, False
-
-
-def readings_of(
-    states: Mapping[str, State],
-    versions: Mapping[str, int],
-    now: datetime,
-    desk: Desk,
-    explained: Collection[str],
-    *,
-    is_whole: bool = False,
-) -> dict[str, Reading]:
-    """Finish and score states, all customers at once; score reasons only for the `explained`."""
-    names = None if is_whole else reads.features_read(desk)
-    try:
-        values = {c: finalise(s, now, None if reads.is_whole(c, now) else names) for c, s in states.items()}
-        return readings_from(values, versions, desk, explained)
-    except KeyError:  # a model that came into use just now reads others
-        if is_whole:
-            raise
-        return readings_of(states, versions, now, desk, explained, is_whole=True)
-
-
-def readings_from(
-    values: Mapping[str, Mapping[str, Value]], versions: Mapping[str, int], desk: Desk, explained: Collection[str]
-) -> dict[str, Reading]:
-    """Score finished values, all customers at once. Who never did anything has no scores: no model learnt from such."""
-    seen = [c for c, known in values.items() if known["last_active_age_days"] is not None]
-    reasons_for = [i for i, c in enumerate(seen) if c in explained]
-    scores = dict(zip(seen, desk.scorer.score([values[c] for c in seen], explain=reasons_for), strict=True))
-    return {c: Reading(version=versions.get(c, 0), values=values[c], scores=scores.get(c, {})) for c in values}
-
-
-def tell_hours(
-    readings: Mapping[str, Reading],
-    customers: Mapping[str, Customer],
-    now: datetime,
-    desk: Desk,
-    explained: Collection[str] = (),
-) -> None:
-    """Add the send-time score to the readings of these customers, all at once. As with the others, who never did
-    anything has none."""
-    seen = [c for c in readings if readings[c].values["last_active_age_days"] is not None]
-    if not seen:
-        return
-    zones = [zone_of(customers[c].zone) if c in customers else None for c in seen]
-    explain = [i for i, c in enumerate(seen) if c in explained]
-    default_hour = desk.playbook.spec.send_time.default_hour
-    values = [readings[c].values for c in seen]
-    try:
-        found = desk.scorer.best_hours(values, zones, now, default_hour, explain) or ()
-    except KeyError:  # a model that came into use just now reads others: from the next decision on
-        return
-    for c, score in zip(seen, found, strict=False):
-        readings[c].scores = {**readings[c].scores, SEND_TIME: score}
-
-
 class Room:
     """One transaction's worth of deciding: what was read for its customers, and what will be written."""
 
@@ -203,6 +110,8 @@ class Room:
         self.sends = uow.sends.log(ids, horizon_start(self.now, desk.playbook))
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
+        #: news booked before that newer news of the same item takes the place of.
+        self.replaced: list[Send] = []
         #: what fired or was asked for by name: journeys may begin with it.
         self.setting_out: list[Case] = []
 
@@ -232,8 +141,13 @@ class Room:
         """Decide one ask on what was read; its sends count for the next ask of the same customer."""
         if ask.firing is not None and not self.uow.timers.still([timer_of(ask)]):
             return Withdrawn(ask.customer_id)
+        earlier = self._without_earlier_news(ask)
         case = self.case_of(ask)
         decision = self.choose(case)
+        if decision.messages:
+            self.replaced += earlier
+        elif earlier:
+            self.sends[ask.customer_id] += earlier
         if not ask.dry_run:
             fate = fate_of(decision, case, self.desk.playbook)
             if ask.firing is not None:
@@ -241,6 +155,14 @@ class Room:
             if fate is TimerFate.FIRED and ask.trigger is not None:
                 self.setting_out.append(case)
         return decision
+
+    def _without_earlier_news(self, ask: Ask) -> list[Send]:
+        """What newer news of the same item would replace; meanwhile it is not among the sends."""
+        sends = self.sends.get(ask.customer_id, ())
+        earlier = earlier_news(ask, sends, self.desk.playbook, self.now)
+        if earlier:
+            self.sends[ask.customer_id] = [s for s in sends if s not in earlier]
+        return earlier
 
     def case_of(self, ask: Ask) -> Case:
         """What a decision on this ask depends on."""
@@ -270,6 +192,8 @@ class Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
+        for send in self.replaced:
+            uow.sends.move(send.message_id, SendState.RELEASED, self.now, Reason.CANCELLED)
         sends = [record.send_of(d, m, ask, c.assignments) for ask, c, d in self.decided for m in d.messages]
         if sends:
             uow.sends.reserve(sends)

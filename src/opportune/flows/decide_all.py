@@ -15,10 +15,11 @@ from opportune.domain.events import Event
 from opportune.domain.instants import parse_instant, to_us
 from opportune.domain.messages import Deliver
 from opportune.flows.backfill import values_of
-from opportune.flows.decide import case_of, decide, readings_from, tell_hours
+from opportune.flows.decide import case_of, decide
 from opportune.flows.desk import Desk, horizon_start
 from opportune.flows.past import Past, as_booked_then, past_of
 from opportune.flows.publish import EVENTS_CURSOR
+from opportune.flows.readings import readings_from, tell_hours
 from opportune.ports import OfflineFeatures, UnitOfWork
 
 

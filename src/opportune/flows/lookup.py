@@ -12,10 +12,10 @@ from opportune.decision.consent import Standing
 from opportune.decision.pipeline import decide as choose
 from opportune.domain.decisions import Decision
 from opportune.features.state import empty, finalise, rebuild
-from opportune.flows.decide import Reading, read_features, readings_from, readings_of, tell_hours
 from opportune.flows.desk import Desk
 from opportune.flows.past import past_of
 from opportune.flows.people import canonical_ids
+from opportune.flows.readings import Reading, read_features, readings_from, readings_of, tell_hours
 from opportune.flows.states import ledger_states
 from opportune.playbook.load import from_source
 from opportune.ports import Ledger

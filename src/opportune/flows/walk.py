@@ -9,9 +9,10 @@ from opportune.domain.instants import format_instant
 from opportune.domain.journeys import Ending, Instance, StepTaken
 from opportune.domain.messages import Deliver, SendState
 from opportune.domain.timers import Timer, TimerFate
-from opportune.flows.decide import Room, read_features
+from opportune.flows.decide import Room
 from opportune.flows.desk import Desk
 from opportune.flows.look import Outlook
+from opportune.flows.readings import read_features
 from opportune.flows.set_out import timer_for
 from opportune.journeys.ending import CUTTING
 from opportune.journeys.machine import Reply, Walk, leave, said

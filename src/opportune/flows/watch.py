@@ -16,8 +16,8 @@ from opportune.domain.timers import Timer
 from opportune.domain.watches import Watch
 from opportune.features.state import empty, finalise
 from opportune.flows.arm import is_open
-from opportune.flows.decide import readings_from
 from opportune.flows.desk import Desk
+from opportune.flows.readings import readings_from
 from opportune.flows.reads import features_read
 from opportune.flows.states import ledger_states
 from opportune.playbook.load import Playbook
