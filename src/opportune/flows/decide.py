@@ -159,7 +159,7 @@ class Room:
     def _without_earlier_news(self, ask: Ask) -> list[Send]:
         """What newer news of the same item would replace; meanwhile it is not among the sends."""
         sends = self.sends.get(ask.customer_id, ())
-        earlier = earlier_news(ask, sends, self.desk.playbook, self.now)
+        earlier = earlier_news(ask, sends, self.desk.playbook, self.desk.clock.now())
         if earlier:
             self.sends[ask.customer_id] = [s for s in sends if s not in earlier]
         return earlier

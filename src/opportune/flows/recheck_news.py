@@ -17,6 +17,7 @@ from opportune.triggers.news import payload_now
 
 _DAY = timedelta(days=1)
 _LOOKED_AT = 50
+_SKEW = timedelta(minutes=1)
 
 
 def still_news(timers: Sequence[Timer], playbook: Playbook, uow: UnitOfWork) -> tuple[list[Timer], list[Timer]]:
@@ -65,13 +66,16 @@ def _is_wanted(timer: Timer, trigger: Trigger, events: Sequence[Event], playbook
 
 
 def earlier_news(ask: Ask, sends: Sequence[Send], playbook: Playbook, now: datetime) -> list[Send]:
-    """News of the same item and trigger that still waits for its hour: what a newer firing replaces when it speaks."""
+    """News of the same item and trigger that still waits for its hour: what a newer firing replaces when it speaks.
+    `now`: read under the customer's lock."""
     if ask.firing is None or catalogue_trigger(ask.firing.trigger, playbook) is None:
         return []
     place = (ask.firing.trigger, ask.firing.key)
-    # What is due may be in a courier's hands already.
+    # What is due may be in a courier's hands already, by a clock that is a little ahead of ours.
     return [
-        s for s in sends if s.state is SendState.RESERVED and (s.trigger, s.trigger_key) == place and now < s.send_at
+        s
+        for s in sends
+        if s.state is SendState.RESERVED and (s.trigger, s.trigger_key) == place and now + _SKEW < s.send_at
     ]
 
 
