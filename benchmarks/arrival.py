@@ -27,6 +27,7 @@ from opportune.domain.customers import Consent
 from opportune.domain.events import NAMES_BY_KIND, Event, EventKind, Origin
 from opportune.domain.instants import to_us
 from opportune.domain.timers import Timer
+from opportune.flows.arm import WAITING, patience
 from opportune.flows.ingest import ingest
 from opportune.playbook.load import Playbook, load_files
 from opportune.playbook.reach import ConsentPolicy
@@ -56,11 +57,24 @@ triggers:
     on: {event: Order Completed, key: properties.order_id}
     expires_after: 12d
   welcome: {on: {event: Signed Up}, delay: 6h, expires_after: 12d}
+  keen: {on: {event: Product Viewed, key: properties.product_id}, at_least: 2, in: 10d, expires_after: 9d}
+  busy: {on: [{event: Product Viewed}, {event: Product Added}], at_least: 3, in: 3d, expires_after: 9d}
+  bought_what_they_saw:
+    steps: [{event: Product Viewed}, {event: Product Added}, {event: Order Completed}]
+    in: 6d
+    expires_after: 12d
+  silent: {inactive_for: 2d, on: [{event: Product Viewed}, {event: Product Added}], expires_after: 9d}
+  no_sign_of_life: {inactive_for: 4d, expires_after: 9d}
 campaigns:
   cart: {trigger: cart_abandoned, topic: carts, channels: [email], content: {email: {subject: A, body: B}}}
   view: {trigger: quiet_after_views, topic: carts, channels: [push], content: {push: {body: B}}}
   order: {trigger: order_confirmed, topic: orders, channels: [inapp], content: {inapp: {body: B}}}
   hello: {trigger: welcome, topic: carts, channels: [inapp], content: {inapp: {body: B}}}
+  like: {trigger: keen, topic: carts, channels: [inapp], content: {inapp: {body: B}}}
+  help: {trigger: busy, topic: carts, channels: [inapp], content: {inapp: {body: B}}}
+  thanks: {trigger: bought_what_they_saw, topic: carts, channels: [inapp], content: {inapp: {body: B}}}
+  miss: {trigger: silent, topic: carts, channels: [inapp], content: {inapp: {body: B}}}
+  gone: {trigger: no_sign_of_life, topic: carts, channels: [inapp], content: {inapp: {body: B}}}
 """
 #: Event name -> how often.
 _TRACKED = {
@@ -71,7 +85,7 @@ _TRACKED = {
 
 
 def playbook() -> Playbook:
-    """Absence, event and transactional triggers."""
+    """Every kind of trigger that events set off: absence, event, transactional, sequence, threshold, inactivity."""
     return load_files({"playbook.yaml": PLAYBOOK})
 
 
@@ -175,8 +189,9 @@ class Picture:
 def picture(ledger: Ledger, log: Sequence[Event], book: Playbook, at: datetime) -> Picture:
     """Features, identity and eligibility as of `at`, after every envelope of the log.
 
-    Eligibility: what a customer allows; every absence timer still worth firing with its due instant; every other
-    trigger started, with the envelope that started it. When such a one is due is a fact: its delay from when we knew.
+    Eligibility: what a customer allows; every timer that waits for an absence and is still worth firing with its due
+    instant; every other trigger started, with the envelope that started it. When such a one is due is a fact: its delay
+    from when we knew.
     """
     keys = sorted({e.id_key for e in log})
     with ledger.read() as uow:
@@ -215,9 +230,9 @@ def _waiting(timers: Collection[Timer], book: Playbook, at: datetime) -> list[An
     found = []
     for timer in timers:
         trigger = book.spec.triggers[timer.rule]
-        if timer.set_at + (trigger.wait or trigger.delay) + trigger.expires_after <= at:
+        if timer.set_at + patience(trigger) + trigger.expires_after <= at:
             continue  # too late to be fired
-        due_us = to_us(timer.due_at) if trigger.kind == "absence" else None
+        due_us = to_us(timer.due_at) if trigger.kind in WAITING else None
         found.append([timer.rule, timer.key, to_us(timer.set_at), timer.set_by, due_us, sorted(timer.payload.items())])
     return sorted(found)
 

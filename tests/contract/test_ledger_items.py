@@ -82,6 +82,20 @@ def test_who_is_interested_is_read_in_pages(ledger: Ledger) -> None:
         assert work.interests.page("c:shoes", ["Order Completed"], at(1), "", 3) == []
 
 
+def test_old_interest_is_found_and_dropped_unless_it_was_noted_again(ledger: Ledger) -> None:
+    """As many rows as asked for; a row that has become newer in between stays."""
+    rows = [Interest("i:p1", f"u:{n}", "Product Viewed", at(n)) for n in range(4)]
+    with ledger.begin() as work:
+        work.interests.note(rows)
+        assert sorted(work.interests.older(at(2), 9)) == rows[:2]
+        assert len(work.interests.older(at(3), 1)) == 1
+        work.interests.note([rows[1]._replace(last_at=at(8))])
+        work.interests.drop(rows[:2])
+        assert sorted(work.interests.of("i:p1", [r.id_key for r in rows])) == [
+            rows[1]._replace(last_at=at(8)), *rows[2:]
+        ]  # fmt: skip
+
+
 def test_signs_of_life_add_up_by_minute(ledger: Ledger) -> None:
     """Also twice in one batch; sources are apart; what is old is dropped on request."""
     minutes: list[datetime] = [T0.replace(second=0, microsecond=0, minute=n) for n in (1, 2, 3)]

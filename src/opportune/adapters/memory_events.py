@@ -1,14 +1,15 @@
 """Events and dead letters in memory."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from itertools import islice
 
 from opportune.adapters.memory_work import MemoryWork
 from opportune.adapters.sql_rows import EVENT, Stored, event_of, event_row, letter_of, letter_row, parse_cursor
 from opportune.domain.events import DeadLetter, Event
+from opportune.domain.instants import to_us
 
-_ID_KEY, _EVENT_AT = EVENT.index("id_key"), EVENT.index("event_at")
+_ID_KEY, _NAME, _EVENT_AT = EVENT.index("id_key"), EVENT.index("name"), EVENT.index("event_at")
 
 
 class MemoryEvents:
@@ -41,23 +42,24 @@ class MemoryEvents:
 
     def of(self, customer_ids: Collection[str]) -> dict[str, list[Event]]:
         """All events of each customer, ordered by (event_at, message_id)."""
-        rows, index = self._work.rows("events"), self._work.rows("events_of")
-        found = {}
-        for it in set(customer_ids):
-            mine = sorted((rows[name] for name in index.get(it, ())), key=lambda row: (row[_EVENT_AT], row[0]))
-            if mine:
-                found[it] = [event_of(row) for row in mine]
-        return found
+        return self._where(customer_ids, lambda row: True)
 
     def named(
         self, customer_ids: Collection[str], names: Collection[str] | None, since: datetime
     ) -> dict[str, list[Event]]:
         """Events with one of these names (null: any) and `event_at` >= since, ordered by (event_at, message_id)."""
+        since_us = to_us(since)
+        return self._where(
+            customer_ids, lambda row: row[_EVENT_AT] >= since_us and (names is None or row[_NAME] in names)
+        )
+
+    def _where(self, customer_ids: Collection[str], wanted: Callable[[Stored], bool]) -> dict[str, list[Event]]:
+        rows, index = self._work.rows("events"), self._work.rows("events_of")
         found = {}
-        for customer_id, events in self.of(customer_ids).items():
-            mine = [e for e in events if e.event_at >= since and (names is None or e.name in names)]
+        for it in set(customer_ids):
+            mine = [row for message_id in index.get(it, ()) if wanted(row := rows[message_id])]
             if mine:
-                found[customer_id] = mine
+                found[it] = [event_of(row) for row in sorted(mine, key=lambda row: (row[_EVENT_AT], row[0]))]
         return found
 
     def reassign(self, id_keys: Collection[str], customer_id: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 
 from opportune.adapters.memory_work import MemoryWork
 from opportune.adapters.sql_rows import from_json, to_json
@@ -82,6 +83,19 @@ class MemoryInterests:
         """All that these identities did with it, any order."""
         rows = self._work.rows("interests").items()
         return [Interest(s, k, name, at) for (s, k, name), at in rows if s == subject and k in set(id_keys)]
+
+    def older(self, than: datetime, limit: int) -> list[Interest]:
+        """Up to `limit` rows last seen before an instant."""
+        rows = self._work.rows("interests").items()
+        found = (Interest(s, k, name, at) for (s, k, name), at in rows if at < than)
+        return list(islice(found, limit))
+
+    def drop(self, rows: Collection[Interest]) -> None:
+        """Delete these; one that was noted again since stays."""
+        kept = self._work.change("interests")
+        for it in rows:
+            if kept.get((it.subject, it.id_key, it.name)) == it.last_at:
+                del kept[it.subject, it.id_key, it.name]
 
 
 class MemorySources:

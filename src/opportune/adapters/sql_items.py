@@ -139,6 +139,14 @@ _PAGE = (
 _OF = select(_interests.subject, _interests.id_key, _interests.name, _interests.last_at).where(
     _interests.subject == bindparam("subject"), among(_interests.id_key, "ids")
 )
+_OLDER = (
+    select(_interests.subject, _interests.id_key, _interests.name, _interests.last_at)
+    .where(_interests.last_at < bindparam("than"))
+    .limit(bindparam("n"))
+)
+_DROP = text(
+    "DELETE FROM interests WHERE subject = :subject AND id_key = :id_key AND name = :name AND last_at = :last_at"
+)
 
 
 class SqlInterests:
@@ -165,6 +173,15 @@ class SqlInterests:
         """All that these identities did with it, any order."""
         rows = self._work.fetch(_OF, subject=subject, ids=id_keys) if id_keys else []
         return [Interest(row[0], row[1], row[2], from_us(row[3])) for row in rows]
+
+    def older(self, than: datetime, limit: int) -> list[Interest]:
+        """Up to `limit` rows last seen before an instant."""
+        rows = self._work.fetch(_OLDER, than=to_us(than), n=limit)
+        return [Interest(row[0], row[1], row[2], from_us(row[3])) for row in rows]
+
+    def drop(self, rows: Collection[Interest]) -> None:
+        """Delete these; one that was noted again since stays."""
+        self._work.run_many(_DROP, [it._asdict() | {"last_at": to_us(it.last_at)} for it in sorted(rows)])
 
 
 _COUNT = "ON CONFLICT (source, minute_at) DO UPDATE SET n = source_minutes.n + excluded.n"

@@ -64,7 +64,7 @@ def worker_of(installation: "Installation") -> "Worker":
     from opportune.flows.forget import forget_answers
     from opportune.flows.health import forget_signs, note_signs
     from opportune.flows.nightly import pass_night
-    from opportune.flows.note import note_interest
+    from opportune.flows.note import forget_interest, note_interest
     from opportune.flows.price import price
     from opportune.flows.project import project
     from opportune.flows.publish import archive_events, compact_archive
@@ -120,6 +120,7 @@ def worker_of(installation: "Installation") -> "Worker":
 
     def forgot() -> int:
         forget_signs(i.ledger, i.clock)
+        forget_interest(i.ledger, i.playbook, i.clock)
         return forget_answers(i.ledger, i.clock)
 
     verified: list[int] = []

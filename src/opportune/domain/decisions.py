@@ -47,7 +47,7 @@ class Reason(StrEnum):
     FREQUENCY_CAP = "frequency_cap"  # at_most of a cap rule
     SPACING = "spacing"  # at_least_apart of a cap rule
     EXPIRED = "expired"  # no time left before it expires
-    CANCELLED = "cancelled"  # what the trigger waited against has happened
+    CANCELLED = "cancelled"  # what the trigger waited against has happened, or newer news replaced it
     BUDGET = "budget"  # a budget has no room for it, or its room is worth more elsewhere
     HELD_FOR_BETTER = "held_for_better"  # it would take the place of a better message that is due soon
     BELOW_NOTHING = "below_nothing"  # worth less than sending nothing

@@ -9,8 +9,8 @@ from opportune.decision.consent import Standing
 from opportune.decision.pipeline import decide as choose
 from opportune.decision.rules import adapted, policy_of
 from opportune.domain.customers import Customer
-from opportune.domain.decisions import Ask, Case, Decision
-from opportune.domain.messages import Send
+from opportune.domain.decisions import Ask, Case, Decision, Reason
+from opportune.domain.messages import Send, SendState
 from opportune.domain.timers import Timer, TimerFate
 from opportune.experiments.assign import assign
 from opportune.features.state import empty, finalise, rebuild
@@ -23,7 +23,9 @@ from opportune.flows.past import Past, past_of
 from opportune.flows.people import canonical_ids
 from opportune.flows.plan_ahead import plan_ahead, rules_following
 from opportune.flows.readings import Reading, read_features, readings_from, readings_of, tell_hours
+from opportune.flows.recheck_news import earlier_news
 from opportune.flows.set_out import set_out
+from opportune.flows.spend import give_back
 from opportune.flows.states import ledger_states
 from opportune.flows.withdraw import suppressions_of
 from opportune.playbook.vary import overridden
@@ -124,6 +126,8 @@ class Room:
         self.booked: list[Send] = []
         self.decided: list[tuple[Ask, Case, Decision]] = []
         self.fired: list[tuple[Timer, TimerFate]] = []
+        #: news booked before that newer news of the same item takes the place of.
+        self.replaced: list[Send] = []
         #: what fired or was asked for by name: journeys may begin with it.
         self.setting_out: list[Case] = []
 
@@ -153,8 +157,13 @@ class Room:
         """Decide one ask on what was read; its sends count for the next ask of the same customer."""
         if ask.firing is not None and not self.uow.timers.still([timer_of(ask)]):
             return Withdrawn(ask.customer_id)
+        earlier = self._without_earlier_news(ask)
         case = self.case_of(ask)
         decision = self.choose(case)
+        if decision.messages:
+            self.replaced += earlier
+        elif earlier:
+            self.sends[ask.customer_id] += earlier
         if not ask.dry_run:
             fate = fate_of(decision, case, self.desk.playbook)
             if ask.firing is not None:
@@ -162,6 +171,14 @@ class Room:
             if fate is TimerFate.FIRED and ask.trigger is not None:
                 self.setting_out.append(case)
         return decision
+
+    def _without_earlier_news(self, ask: Ask) -> list[Send]:
+        """What newer news of the same item would replace; meanwhile it is not among the sends."""
+        sends = self.sends.get(ask.customer_id, ())
+        earlier = earlier_news(ask, sends, self.desk.playbook, self.desk.clock.now())
+        if earlier:
+            self.sends[ask.customer_id] = [s for s in sends if s not in earlier]
+        return earlier
 
     def case_of(self, ask: Ask) -> Case:
         """What a decision on this ask depends on."""
@@ -197,6 +214,10 @@ class Room:
             return
         uow = self.uow
         uow.decisions.add([stored(case, decision) for _, case, decision in self.decided])
+        for send in self.replaced:
+            uow.sends.move(send.message_id, SendState.RELEASED, self.now, Reason.CANCELLED)
+        if self.replaced:
+            give_back(self.replaced, uow)
         book(self.booked, uow)
         exposures = [
             {**e, "customer_id": c.customer.customer_id, "decision_id": d.decision_id, "at": d.decided_at}

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from opportune.domain.events import Event
 from opportune.playbook.load import Playbook
-from opportune.ports import Ledger, UnitOfWork
-from opportune.triggers.interest import all_signals, noted
+from opportune.ports import Clock, Ledger, UnitOfWork
+from opportune.triggers.interest import all_signals, longest_wanted, noted
 
 PAGE = 1000
 
@@ -25,7 +25,25 @@ def note_interest(ledger: Ledger, playbook: Playbook, limit: int = PAGE) -> int:
     def write(events: Sequence[Event], uow: UnitOfWork) -> None:
         uow.interests.note(noted(events, signals, playbook))
 
-    return read_on(f"interest:{_digest(signals)}", write, ledger, limit)
+    return read_on(f"interest:{_digest((signals, longest_wanted(playbook)))}", write, ledger, limit)
+
+
+def forget_interest(ledger: Ledger, playbook: Playbook, clock: Clock, limit: int = PAGE) -> int:
+    """Drop interest that no catalogue trigger counts any more; returns how many rows. A playbook that counts it for
+    longer has the log read again."""
+    wanted = longest_wanted(playbook)
+    if wanted is None:
+        return 0
+    n = 0
+    while True:
+        with ledger.read() as uow:
+            old = uow.interests.older(clock.now() - wanted, limit)
+        if old:
+            with ledger.begin() as uow:
+                uow.interests.drop(old)
+        n += len(old)
+        if len(old) < limit:
+            return n
 
 
 def read_on(name: str, write: Callable[[Sequence[Event], UnitOfWork], None], ledger: Ledger, limit: int) -> int:

@@ -1,8 +1,8 @@
 """After a merge or a split: the timers that the histories, as they are now, set. Pure, whatever came first.
 
-A pending timer belongs to whoever owns the event that set it. Of triggers that wait for an absence the whole history is
-asked again; another trigger's start counts when it is new or its timer is still pending on one of the sides, for what
-has fired, or was held back, was decided then and stays a fact.
+A pending timer belongs to whoever owns the event that set it. Of triggers that wait for an absence, and of those that
+several events complete together, the whole history is asked again; another trigger's start counts when it is new or its
+timer is still pending on one of the sides, for what has fired, or was held back, was decided then and stays a fact.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,10 @@ from opportune.domain.events import Event
 from opportune.domain.timers import Timer
 from opportune.flows import arm
 from opportune.playbook.load import Playbook
+from opportune.triggers.heard import place_of
 
+#: Kinds that several events complete together: what fired has been asked already (complete.py).
+COUNTED = ("sequence", "threshold")
 #: (rule, key, fired at), as the ledger keeps them.
 Fired = tuple[str, str, datetime]
 
@@ -45,7 +48,9 @@ def rearm(
     whole = arm.Armed([], [])
     for one in joined:
         here = pending.get(one.customer_id, ())
-        foreign = [t for t in here if owner.get(t.set_by, one.customer_id) != one.customer_id]
+        foreign = [
+            t for t in here if owner.get(t.set_by, one.customer_id) != one.customer_id or _is_undone(t, one, playbook)
+        ]
         sides = (one.customer_id, *sorted(one.sources))
         waiting = {(t.rule, t.key) for side in sides for t in pending.get(side, ())}
         happened = [line for side in sides for line in fired.get(side, ())]
@@ -59,6 +64,15 @@ def rearm(
     return whole
 
 
+def _is_undone(timer: Timer, one: Joined, playbook: Playbook) -> bool:
+    """What several events had completed together, some of them have left: an earlier completion counts, or none."""
+    trigger = playbook.spec.triggers.get(timer.rule)
+    if trigger is None or trigger.kind not in COUNTED:
+        return False
+    completing = one.does.starts.get((timer.rule, timer.key))
+    return completing is None or place_of(completing) < (timer.set_at, timer.set_by)
+
+
 def _open(
     one: Joined, waiting: Collection[tuple[str, str]], fired: Iterable[Fired], playbook: Playbook
 ) -> dict[tuple[str, str], Event]:
@@ -70,6 +84,6 @@ def _open(
         place: event
         for place, event in one.does.starts.items()
         if event.message_id in one.new_ids
-        or playbook.spec.triggers[place[0]].kind in arm.WAITING
+        or playbook.spec.triggers[place[0]].kind in (*arm.WAITING, *COUNTED)
         or (place in waiting and last.get(place, arm.NEVER) < event.event_at)
     }

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from opportune.domain.decisions import Ask
 from opportune.domain.events import Event
 from opportune.domain.items import Item, ItemChange
-from opportune.domain.messages import Send
+from opportune.domain.messages import Send, SendState
 from opportune.domain.timers import Timer
 from opportune.playbook.load import Playbook
 from opportune.playbook.triggers import Trigger
@@ -16,6 +17,7 @@ from opportune.triggers.news import payload_now
 
 _DAY = timedelta(days=1)
 _LOOKED_AT = 50
+_SKEW = timedelta(minutes=1)
 
 
 def still_news(timers: Sequence[Timer], playbook: Playbook, uow: UnitOfWork) -> tuple[list[Timer], list[Timer]]:
@@ -63,20 +65,60 @@ def _is_wanted(timer: Timer, trigger: Trigger, events: Sequence[Event], playbook
     return is_interested([row for row in rows if row.subject == f"i:{timer.key}"], trigger, timer.set_at)
 
 
+def earlier_news(ask: Ask, sends: Sequence[Send], playbook: Playbook, now: datetime) -> list[Send]:
+    """News of the same item and trigger that still waits for its hour: what a newer firing replaces when it speaks.
+    `now`: read under the customer's lock."""
+    if ask.firing is None or catalogue_trigger(ask.firing.trigger, playbook) is None:
+        return []
+    place = (ask.firing.trigger, ask.firing.key)
+    # What is due may be in a courier's hands already, by a clock that is a little ahead of ours.
+    return [
+        s
+        for s in sends
+        if s.state is SendState.RESERVED and (s.trigger, s.trigger_key) == place and now + _SKEW < s.send_at
+    ]
+
+
 def outdated(sends: Sequence[Send], playbook: Playbook, uow: UnitOfWork) -> set[str]:
-    """Message ids of reserved news that is no longer true: dearer than when it was written, or no longer to be had."""
+    """Message ids of reserved news that is no longer true or wanted: dearer than when it was written, no longer to be
+    had, or bought meanwhile."""
     mine = [s for s in sends if s.trigger_key is not None and catalogue_trigger(s.trigger, playbook) is not None]
     if not mine:
         return set()
     items = uow.items.get({str(s.trigger_key) for s in mine})
     changes = {item_id: uow.items.changes_of(item_id, _LOOKED_AT) for item_id in items}
-    found = set()
+    found = _bought(mine, playbook, uow)
     for send in mine:
         trigger, key = playbook.spec.triggers[send.trigger], str(send.trigger_key)
         later = [c for c in changes.get(key, ()) if c.recorded_at > send.reserved_at]
         if later and not _holds(items.get(key), later[-1], trigger):
             found.add(send.message_id)
     return found
+
+
+def _bought(sends: Sequence[Send], playbook: Playbook, uow: UnitOfWork) -> set[str]:
+    """Message ids of news about items that were bought since the customer last showed interest."""
+    triggers = {s.trigger: playbook.spec.triggers[s.trigger] for s in sends}
+    since = min(s.reserved_at - triggers[s.trigger].within for s in sends) - _DAY
+    orders = uow.events.named({s.customer_id for s in sends}, [BOUGHT], since)
+    asked = [
+        s for s in sends if any(str(s.trigger_key) in things_in(e, "product_id") for e in orders.get(s.customer_id, ()))
+    ]
+    if not asked:
+        return set()
+    names = {signal.event for s in asked for signal in signals_of(triggers[s.trigger])} | {BOUGHT}
+    events = uow.events.named({s.customer_id for s in asked}, names, since)
+    return {s.message_id for s in asked if _is_bought(s, triggers[s.trigger], events[s.customer_id], playbook)}
+
+
+def _is_bought(send: Send, trigger: Trigger, events: Sequence[Event], playbook: Playbook) -> bool:
+    if trigger.change == "new_arrival":
+        return True
+    names = {signal.name for signal in signals_of(trigger)}
+    rows = noted(events, (*signals_of(trigger), Signal("i", BOUGHT)), playbook)
+    mine = [row for row in rows if row.subject == f"i:{send.trigger_key}"]
+    bought_at = max(row.last_at for row in mine if row.name == BOUGHT)
+    return bought_at >= max((row.last_at for row in mine if row.name in names), default=bought_at)
 
 
 def _holds(item: Item | None, first: ItemChange, trigger: Trigger) -> bool:

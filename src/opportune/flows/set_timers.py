@@ -64,7 +64,7 @@ def _arm(
     """Set, restart and cancel timers, and release what has fired but was not handed off before it was stopped."""
     touched = {c: arm.touch(after[c], events, playbook) for c, events in {**new, **joined}.items()}
     touched = {c: t for c, t in touched.items() if t.starts or t.stops or c in joined}
-    asked = counting(new, playbook)
+    asked = counting(new, joined, playbook, now)
     if not touched and not asked:
         return
     sources: dict[str, set[str]] = {c: set() for c in joined}
@@ -74,7 +74,7 @@ def _arm(
     sides = {*touched, *asked, *(old for olds in sources.values() for old in olds)}
     pending = uow.timers.of(sides)
     if asked:
-        complete(asked, touched, pending, after, uow, playbook)
+        complete(asked, touched, after, joined, sources, uow, playbook)
     if not touched:
         return
     starting = [t for t in touched.values() if t.starts]

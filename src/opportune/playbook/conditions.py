@@ -29,7 +29,19 @@ from opportune.playbook.closures import (
     texts_of,
 )
 from opportune.playbook.grammar import ConditionInvalid, parse
-from opportune.playbook.kinds import ANY, LIST, NULL, NUMBER, TEXT, TRUTH, is_number, kind_of, within
+from opportune.playbook.kinds import (
+    ANY,
+    ITEM_FIELDS,
+    LIST,
+    NULL,
+    NUMBER,
+    OWN_BELOW,
+    TEXT,
+    TRUTH,
+    is_number,
+    kind_of,
+    within,
+)
 from opportune.playbook.nearest import hint
 from opportune.playbook.tree import Arithmetic, Call, Compare, Items, Literal, Logic, Node, Not, Path
 
@@ -185,9 +197,13 @@ class _Compiler:
 
     def kind_of_path(self, node: Path) -> str:
         root, *rest = node.keys
-        if root not in ("features", "scores") or not rest:
+        if root not in ("features", "scores", "item") or not rest:
             return ANY
         name = str(rest[0])
+        if root == "item":
+            if self.names and name not in ITEM_FIELDS:
+                self.fault(node, f"unknown field `{name}` of an item" + hint(name, ITEM_FIELDS) + OWN_BELOW)
+            return ITEM_FIELDS.get(name, ANY) if len(rest) == 1 else ANY
         if root == "scores":
             if self.names and name not in self.names.scores:
                 self.fault(node, f"unknown score `{name}`" + hint(name, self.names.scores))

@@ -4,6 +4,14 @@ from typing import Any
 
 NUMBER, TRUTH, TEXT, LIST, NULL, ANY = "number", "true/false", "text", "list", "null", "any"
 
+#: What may be read of an item, and its kind. Own attributes stand below `attributes`.
+ITEM_FIELDS = {
+    "item_id": TEXT, "price_minor": NUMBER, "price": NUMBER, "stock": NUMBER, "category": TEXT, "title": TEXT,
+    "url": TEXT, "image_url": TEXT, "attributes": ANY, "is_active": TRUTH, "is_available": TRUTH, "updated_at": TEXT,
+}  # fmt: skip
+#: What to do about a field that items do not have.
+OWN_BELOW = "; your own stand below `item.attributes`"
+
 
 def is_number(value: object) -> bool:
     """True for int and float, not for bool."""

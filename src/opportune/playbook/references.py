@@ -28,10 +28,12 @@ from opportune.playbook.trigger_references import (
     carried,
     errors_in_trigger,
     fault_of_text,
+    level_faults,
     not_a_property,
     ons_of,
     unknown,
 )
+from opportune.playbook.triggers import Trigger
 from opportune.playbook.unheard import never_heard
 from opportune.playbook.worth_references import errors_in_worth, fault_of_feature, warnings_in_worth
 
@@ -91,6 +93,7 @@ def errors_in_texts(raw: Mapping[str, Any], names: Names | None) -> Iterator[Fou
     audiences = dict(_audiences_in(raw))
     for name, text in audiences.items():
         yield from _condition_faults(("audiences", name), text, names, AUDIENCE_ROOTS, {})
+    yield from level_faults(raw.get("triggers"), names)
     for path, text, may_read in conditions_below(raw.get("journeys"), ("journeys",)):
         yield from _condition_faults(path, text, names, may_read, audiences)
     for path, text in _texts_below(raw.get("channels"), ("channels",)):
@@ -177,6 +180,7 @@ def errors_in(raw: Mapping[str, Any], spec: PlaybookSpec) -> Iterator[Found]:
 def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
     """What works but is probably not meant."""
     yield from warnings_in_worth(spec)
+    yield from _item_warnings(spec)
     used = {campaign.trigger for campaign in spec.campaigns.values()} | {j.start for j in spec.journeys.values()}
     for name in spec.triggers:
         if name not in used:
@@ -230,6 +234,19 @@ def warnings_in(spec: PlaybookSpec) -> Iterator[Found]:
             )
     yield from doubts_about_caps(spec)
     yield from never_heard(spec)
+
+
+def _item_warnings(spec: PlaybookSpec) -> Iterator[Found]:
+    """Conditions on an item where none is known. What only journeys say may know it from the trigger they start by."""
+    asked: list[tuple[Path, str | None, Trigger | None]] = [
+        (("triggers", name, "when"), t.when, t) for name, t in spec.triggers.items()
+    ]
+    asked += [(("campaigns", n, "when"), c.when, spec.triggers.get(c.trigger or "")) for n, c in spec.campaigns.items()]
+    for path, text, trigger in asked:
+        if text is None or trigger is None or trigger.kind == "catalogue":
+            continue
+        if any(name.startswith("item.") for name in compile_condition(text, None, ROOTS, spec.audiences).reads):
+            yield path, "only triggers of kind catalogue know an item: here `item.*` is always null"
 
 
 def _texts(content: Content) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.exceptions import LiquidError, ResourceLimitError, UnknownFilterError
 from liquid.template import BoundTemplate
 
+from opportune.playbook.kinds import ITEM_FIELDS, OWN_BELOW
 from opportune.playbook.nearest import hint
 
 RENDER_LIMIT_S = 0.05  # of this thread's own computing: a busy machine fails no template
@@ -262,6 +263,10 @@ def check_template(text: str, features: Mapping[str, str] | None) -> list[tuple[
                 and rest[0] not in features
             ):
                 problems.append((line, f"unknown feature `{rest[0]}`" + hint(rest[0], features)))
+            elif root == "item" and rest and isinstance(rest[0], str) and rest[0] not in ITEM_FIELDS:
+                problems.append(
+                    (line, f"unknown field `{rest[0]}` of an item" + hint(rest[0], ITEM_FIELDS) + OWN_BELOW)
+                )
     if not problems:
         problems.extend(_trial(bound))
     for name, spans in analysis.filters.items():

@@ -61,6 +61,24 @@ def fault_of_text(path: Path, text: str, names: Names | None) -> str | None:
     return None
 
 
+def level_faults(triggers: object, names: Names | None) -> Iterator[Found]:
+    """Levels that the watched feature never reaches because they are of another kind. `triggers`: as written."""
+    for name, block in triggers.items() if isinstance(triggers, dict) else ():
+        milestone, levels = (block.get("milestone"), block.get("levels")) if isinstance(block, dict) else (None, None)
+        feature = _FEATURE.match(milestone) if isinstance(milestone, str) else None
+        dtype = names.features.get(feature[1]) if names and feature else None
+        is_text = dtype in ("str", "text")
+        if dtype is None or dtype == "vector" or not isinstance(levels, list):
+            continue
+        for level in levels:
+            if isinstance(level, str) != is_text:
+                kind = "a text" if is_text else "a number"
+                yield (
+                    ("triggers", name, "levels"),
+                    f"feature `{feature[1] if feature else ''}` is {kind}, `{level}` is not",
+                )
+
+
 def _milestone_fault(text: str, names: Names | None) -> str | None:
     feature = _FEATURE.match(text)
     if feature:

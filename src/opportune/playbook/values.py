@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 _DURATION = re.compile(r"^(\d+)\s*(s|m|h|d|w)$")
+#: An instant and any two durations still make an instant.
+_LONGEST_S = 36_500 * 86_400
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -21,7 +23,10 @@ def parse_duration(value: object) -> object:
         match = _DURATION.match(value.strip())
         if not match:
             raise ValueError(f"'{value}' is not a duration: write a whole number and s, m, h, d or w, like 30m or 7d")
-        return timedelta(seconds=int(match[1]) * _UNIT_S[match[2]])
+        seconds = int(match[1]) * _UNIT_S[match[2]]
+        if seconds > _LONGEST_S:
+            raise ValueError(f"'{value}' is longer than a hundred years: write a shorter time")
+        return timedelta(seconds=seconds)
     return value
 
 

@@ -55,6 +55,14 @@ class Interests(Protocol):
         """All that these identities did with it, any order."""
         ...
 
+    def older(self, than: datetime, limit: int) -> list[Interest]:
+        """Up to `limit` rows last seen before an instant, any order. Looks at every row: ask while nobody waits."""
+        ...
+
+    def drop(self, rows: Collection[Interest]) -> None:
+        """Delete these; one that was noted again since (another `last_at`) stays."""
+        ...
+
 
 class Sources(Protocol):
     """How many signs of life a source gave in each minute."""

@@ -56,6 +56,12 @@ def all_signals(playbook: Playbook) -> tuple[Signal, ...]:
     return tuple(sorted(wanted, key=lambda s: (s.kind, s.name)))
 
 
+def longest_wanted(playbook: Playbook) -> timedelta | None:
+    """How old interest may be and still matter to a change that may still be told; null: no catalogue trigger."""
+    triggers = [t for t in playbook.spec.triggers.values() if t.kind == "catalogue"]
+    return max((t.within + t.delay + t.expires_after for t in triggers), default=None)
+
+
 def noted(events: Iterable[Event], signals: Sequence[Signal], playbook: Playbook) -> list[Interest]:
     """The rows these events give, imported ones too: history is interest."""
     by_event: dict[str, list[Signal]] = {}

@@ -154,7 +154,9 @@ def recount(log: Iterable[Event], at: datetime) -> dict[str, Value]:
         total = 0
         for e in those(order, days):
             amounts = [e.properties.get(k) for k in ("revenue", "total", "value") if e.properties.get(k) is not None]
-            total += (minor(amounts[0]) or 0) if amounts else 0
+            lines = e.properties.get("products")
+            priced = [line["price"] for line in lines if "price" in line] if isinstance(lines, list) else []
+            total += (minor(amounts[0]) or 0) if amounts else sum(minor(price) or 0 for price in priced)
         return total / 100
 
     def age(found: list[Event], pick: Callable[..., datetime]) -> float | None:

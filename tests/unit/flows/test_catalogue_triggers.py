@@ -4,7 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from opportune.flows.note import forget_interest, note_interest
+from opportune.playbook.load import load_files
 from opportune.sandboxes import Sandbox, sandbox
+
+from .ingesting import Shop, event
 
 PLAYBOOK = """
 topics: {offers: {}}
@@ -174,6 +178,39 @@ def test_what_is_no_longer_true_when_it_leaves_is_not_sent() -> None:
         assert not {who for who, _ in said(box)} & {"ann", "bob", "fay"}
 
 
+def test_what_was_bought_by_the_time_it_leaves_is_not_sent() -> None:
+    """Booked for the evening and ordered at noon: cancelled; looked at again after the order: it goes."""
+    with sandbox(QUIET, at="2026-01-05T12:00:00Z") as box:
+        for who in ("ann", "bob", "eve"):
+            box.identify(who, timezone="Etc/UTC")
+            box.track(who, "Product Viewed", product_id="p1", category="hats")
+        box.item("p1", title="Hat", category="hats", price_minor=10000)
+        box.item("p1", price_minor=8000)
+        box.advance("1h")
+        for who in ("ann", "bob"):
+            box.track(who, "Order Completed", products=[{"product_id": "p1"}])
+        box.advance("1h")
+        box.track("bob", "Product Viewed", product_id="p1")
+        box.advance("8h")
+        assert [who for who, text in said(box) if "now" in text] == ["bob", "eve"]
+        assert [who for who, text in said(box) if "New" in text] == ["eve"]
+
+
+def test_newer_news_of_an_item_replaces_what_still_waits() -> None:
+    """Two price drops while it is quiet: one message, the second; after a message has left, the next one is another."""
+    with sandbox(QUIET, at="2026-01-05T12:00:00Z") as box:
+        box.identify("ann", timezone="Etc/UTC")
+        box.item("p1", title="Hat", price_minor=10000)
+        box.track("ann", "Product Viewed", product_id="p1")
+        for price in (8000, 6000):
+            box.item("p1", price_minor=price)
+            box.advance("1h")
+        box.advance("7h")
+        assert said(box) == [("ann", "Hat was 80.00, now 60.00")]
+        box.item("p1", price_minor=3000)
+        assert len(said(box)) == 2
+
+
 def test_declared_interest_takes_the_place_of_the_usual() -> None:
     """Another event, another property, a condition on it."""
     with sandbox(DELAYED) as box:
@@ -183,3 +220,23 @@ def test_declared_interest_takes_the_place_of_the_usual() -> None:
         box.track("eve", "Notify Me", sku="p1", wants=False)
         box.item("p1", stock=10)
         assert said(box) == [("bob", "Shoe is back")]
+
+
+def test_interest_that_no_trigger_counts_any_more_is_forgotten() -> None:
+    """After the longest `within` and the time a firing may be late; a playbook that counts it longer reads again."""
+    shop = Shop(now_hours=0, playbook=load_files({"p": PLAYBOOK.encode()}))
+    shop.take(event("Product Viewed", 0, properties={"product_id": "p1"}))
+    shop.take(event("Product Viewed", 24, properties={"product_id": "p2"}))
+
+    def kept(subject: str) -> int:
+        note_interest(shop.ledger, shop.playbook)
+        with shop.ledger.read() as uow:
+            return len(uow.interests.of(subject, ["u:c1"]))
+
+    assert (kept("i:p1"), kept("i:p2")) == (1, 1)
+    shop.now_hours = 24 * 91 + 1
+    assert forget_interest(shop.ledger, shop.playbook, shop, limit=1) == 1
+    assert (kept("i:p1"), kept("i:p2")) == (0, 1)
+    shop.playbook = load_files({"p": PLAYBOOK.replace("at_least: 0.1}", "at_least: 0.1, within: 120d}").encode()})
+    assert (kept("i:p1"), kept("i:p2")) == (1, 1)
+    assert forget_interest(shop.ledger, shop.playbook, shop) == 0

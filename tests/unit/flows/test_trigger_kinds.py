@@ -1,112 +1,16 @@
 """One test per row of the trigger table, on the replay clock: events come in, time passes, messages go out."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.desks import EmptyShelf, desk_of, playbook_of
 
-from opportune.adapters.system_clock import FixedClock
-from opportune.domain.decisions import Score
-from opportune.domain.events import NAMES_BY_KIND, Event, EventKind, Origin
-from opportune.domain.messages import Send
-from opportune.flows.ingest import ingest
-from opportune.flows.replay import advance
-from opportune.flows.scoring import Scorer
+from opportune.domain.customers import Consent, ConsentState
+from opportune.domain.events import EventKind, Origin
 
-T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
-HEAD = """
-topics: {news: {}, orders: {purpose: transactional}}
-consent: {default: {"*": in}}
-caps: {daily: {counts: {purpose: marketing}, at_most: 1, in: 1h}}
-activity: [Page Viewed]
-audiences: {vip: features.orders_n_all >= 2 and not (traits.plan == "trial"), recent: features.orders_n_30d >= 1}
-occasions: {christmas: {on: 12-25, countries: {NO: 12-24}}}
-triggers:
-"""
-
-
-class Postbox:
-    """Remembers when what went to whom."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[datetime, str, str]] = []
-
-    def deliver(self, sends: Sequence[Send], at: datetime) -> None:
-        self.sent += [(at, s.customer_id, str(s.payload["content"]["body"])) for s in sends]
-
-
-class FakeScorer(Scorer):
-    """Churn is what the test says."""
-
-    def __init__(self) -> None:
-        super().__init__(EmptyShelf(), ())
-        self.churn: dict[int, float] = {}
-
-    def score(
-        self, customers: Sequence[Mapping[str, Any]], only: Sequence[str] | None = None, explain: Sequence[int] = ()
-    ) -> list[dict[str, Score]]:
-        scores = [self.churn.get(c["orders_n_all"]) for c in customers]
-        return [
-            {"churn": Score(name="churn", p=p, model="churn/1", target="t")} if p is not None else {} for p in scores
-        ]
-
-
-class Stage:
-    """One playbook with the named triggers, each with a campaign that says its name and what the event carries."""
-
-    def __init__(self, folder: Path, triggers: str, body: str = "", start: datetime = T0) -> None:
-        names = [line.strip().partition(":")[0] for line in triggers.splitlines() if line.startswith("  ")]
-        campaigns = [
-            f"  {n}: {{trigger: {n}, topic: {'orders' if 'kind: transactional' in triggers else 'news'},"
-            f" channels: [inapp], expires_after: 3d, content: {{inapp: {{body: '{n}{body}'}}}}}}"
-            for n in names
-        ]
-        self.scorer = FakeScorer()
-        self.clock = FixedClock(start)
-        playbook = playbook_of(folder, HEAD + triggers + "\ncampaigns:\n" + "\n".join(campaigns) + "\n")
-        self.desk = desk_of(playbook, clock=self.clock, scorer=self.scorer)
-        self.post = Postbox()
-        self._n = 0
-
-    def go(self, to: datetime) -> None:
-        advance(to, self.desk, self.post, self.clock, "w")
-
-    def take(
-        self, at: datetime, name: str | EventKind, user: str = "c1", origin: Origin = Origin.LIVE, **properties: Any
-    ) -> Event:
-        """Time passes until `at`, then this comes in."""
-        if at > self.clock.now():
-            self.go(at)
-        self._n += 1
-        kind = name if isinstance(name, EventKind) else EventKind.TRACK
-        traits = properties if kind is EventKind.IDENTIFY else {}
-        event = Event(
-            message_id=f"m{self._n}", kind=kind, name=NAMES_BY_KIND.get(kind, str(name)), user_id=user,
-            anonymous_id=None, original_at=at, sent_at=None, received_at=max(at, self.clock.now()), event_at=at,
-            known_at=at, ingested_at=at, origin=origin, properties={} if traits else properties, traits=traits,
-        )  # fmt: skip
-        ingest([event], (), self.desk.ledger, self.desk.playbook, self.clock)
-        self.go(self.clock.now())
-        return event
-
-    def again(self, *events: Event) -> None:
-        ingest(events, (), self.desk.ledger, self.desk.playbook, self.clock)
-        self.go(self.clock.now())
-
-    def who(self, **traits: Any) -> None:
-        self.take(self.clock.now(), EventKind.IDENTIFY, **traits)
-
-    @property
-    def said(self) -> list[tuple[str, str]]:
-        return [(f"{at:%m-%d %H:%M}", body) for at, _, body in self.post.sent]
-
-
-def day(n: float) -> datetime:
-    return T0 + timedelta(days=n)
+from .stage import Stage, day
 
 
 @pytest.fixture
@@ -317,11 +221,23 @@ def test_milestone_of_orders_and_of_points(stage: Any) -> None:
 
 
 def test_transactional_bypasses_consent_caps_and_quiet_hours(stage: Any) -> None:
-    """Two in the same minute, to somebody who opted out of nothing and everything alike."""
-    s = stage("  receipt: {kind: transactional, on: {event: Order Completed, key: properties.order_id}}")
+    """Two in the same minute of the night, to somebody who has opted out of everything; marketing says nothing."""
+    s = stage(
+        "  receipt: {kind: transactional, on: {event: Order Completed, key: properties.order_id}}\n"
+        "  more: {on: {event: Order Completed, key: properties.order_id}}",
+        rules='quiet_hours: {start: "00:00", end: "23:00"}\n',
+    )
+    for user in ("c1", "c2"):
+        s.take(day(0), EventKind.IDENTIFY, user=user, timezone="Europe/London")
+    s.take(day(0), "Order Completed", user="c2", order_id="0")
+    no = Consent(consent_id="no", customer_id="c1", channel="*", topic="*", state=ConsentState.OUT, at=day(0),
+                 source="test", recorded_at=day(0))  # fmt: skip
+    with s.desk.ledger.begin(["c1"]) as uow:
+        uow.consents.add([no])
     s.take(day(0), "Order Completed", order_id="1")
     s.take(day(0), "Order Completed", order_id="2")
-    assert s.said == [("03-01 12:00", "receipt"), ("03-01 12:00", "receipt")]
+    s.go(day(2))
+    assert s.said == [*[("03-01 12:00", "receipt")] * 3, ("03-01 23:00", "more")]  # c2's, after quiet hours
 
 
 def test_a_new_playbook_fires_for_nobody_who_is_across_already(stage: Any, tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 """The shape of triggers: kinds are worked out, keys belong to kinds, and faults say what to write instead."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from opportune.domain.items import Item
+from opportune.playbook.kinds import ITEM_FIELDS
 from opportune.playbook.load import Playbook, PlaybookInvalid, load_files
 from opportune.playbook.triggers import KEYS, KINDS, Trigger
+from opportune.triggers.news import item_to_dict
 
 A, B = {"event": "A"}, {"event": "B"}
 MINIMAL = {
@@ -68,6 +73,12 @@ def loaded(trigger: str) -> Playbook:
         ("{milestone: features.orders_n_all, levels: [10, 5]}", "`levels` go up"),
         ("{milestone: features.orders_n_all, levels: [5, gold]}", "all numbers or all texts"),
         ("{milestone: properties.points, levels: [5]}", "`on` says which event carries the value"),
+        ("{milestone: features.orders_n_all, levels: [gold]}", "feature `orders_n_all` is a number, `gold` is not"),
+        ("{milestone: features.lifecycle_stage, levels: [3]}", "feature `lifecycle_stage` is a text, `3` is not"),
+        ("{change: price_drop, when: item.prise > 3}", "unknown field `prise` of an item; did you mean `price`?"),
+        ("{change: price_drop, when: item.colour == 'red'}", "your own stand below `item.attributes`"),
+        ("{change: price_drop, when: item.price > 'a'}", "a number is never comparable with a text"),
+        ("{inactive_for: 999999d}", "longer than a hundred years"),
         ("{change: back_in_stock, at_least: 0.1}", "for `change: price_drop`"),
         ("{inactive_for: 0s}", "inactivity needs time to show"),
         ("{kind: request, on: {event: A}}", "this one is of kind request"),
@@ -79,6 +90,14 @@ def test_a_trigger_that_cannot_work_says_so_with_its_place(trigger: str, advice:
         loaded(trigger)
     said = [str(p) for p in refused.value.problems]
     assert any(line.startswith("p.yaml:3: triggers.t") and advice in line for line in said), said
+
+
+def test_an_item_where_none_is_known_is_a_warning() -> None:
+    """Conditions of other kinds of trigger read null there; a catalogue trigger, and own attributes, are fine."""
+    assert any("always null" in str(w) for w in loaded("{on: {event: A}, when: item.price > 3}").warnings)
+    fine = loaded("{change: price_drop, when: item.price > 3 and item.attributes.brand == 'x'}")
+    assert not any("always null" in str(w) for w in fine.warnings)
+    assert set(item_to_dict(Item(item_id="p1", updated_at=datetime.now(UTC)))) == set(ITEM_FIELDS)
 
 
 @pytest.mark.parametrize(

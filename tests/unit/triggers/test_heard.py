@@ -1,10 +1,11 @@
 """Sequences and thresholds: counted per key in order, and never twice for what has fired."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.flows.ingesting import Shop, event
+from tests.unit.flows.ingesting import Shop, event, identify
 
 from opportune.domain.events import Event, Origin
 from opportune.domain.timers import TimerFate
@@ -54,6 +55,31 @@ def test_what_was_counted_is_spent() -> None:
     assert ends(THREE, events, [events[4]], spent=events[2]) is None
     more = [*events, an("A", 5)]
     assert ends(THREE, more, [more[-1]], spent=events[2]) == more[-1].message_id
+
+
+def test_while_it_waits_the_newest_completing_event_counts_whatever_the_order() -> None:
+    """Four where three are needed: the fourth sets it, also when it came before the first."""
+    a, b, c, d = (an("A", h) for h in range(4))
+    assert ends(THREE, [a, b, c, d], [d]) == d.message_id
+    assert ends(THREE, [a, b, c, d], [a]) == d.message_id
+
+
+def test_two_histories_that_turn_out_to_be_one_complete_together() -> None:
+    """Seen on the web by nobody known, bought in the store by somebody: it fires when they prove to be one."""
+    shop = Shop(now_hours=3, playbook=PLAYBOOK)
+    shop.take(event("A", 1, user=None, anonymous="web"), event("B", 2))
+    assert shop.timers() == {}
+    shop.take(identify(2.5, "c1", "web"))
+    assert set(shop.timers()) == {("pair", "")}
+
+
+def test_what_was_completed_by_somebody_elses_event_is_taken_back() -> None:
+    """A late envelope shows that the browser was another customer's first: its event does not count any more."""
+    shop = Shop(now_hours=3, playbook=PLAYBOOK)
+    shop.take(event("A", 1, user=None, anonymous="web"), event("B", 2), identify(2.5, "c1", "web"))
+    assert set(shop.timers()) == {("pair", "")}
+    shop.take(identify(0.5, "c2", "web"))
+    assert shop.timers() == {}
 
 
 def test_a_late_event_can_complete_what_newer_ones_could_not() -> None:
@@ -108,10 +134,10 @@ def firings(shop: Shop, rule: str) -> list[str]:
 
 def play(batches: list[list[Event]]) -> Shop:
     """Every batch arrives, then what is due fires."""
-    shop = Shop(now_hours=100, playbook=PLAYBOOK)
+    shop = Shop(now_hours=110, playbook=PLAYBOOK)
     for batch in batches:
         shop.take(*batch)
-        with shop.ledger.begin(["c1"]) as uow:
+        with shop.ledger.begin(["c1", "anon:web"]) as uow:
             due = uow.timers.claim(shop.now(), 99, shop.now(), "w")
             uow.timers.finish(due, TimerFate.FIRED, shop.now())
         shop.now_hours += 0.001
@@ -148,3 +174,21 @@ def test_late_shuffled_and_repeated_envelopes_never_double_a_firing(events: list
         found = firings(shop, rule)
         assert len(found) <= most
         assert len(set(found)) == len(found)
+
+
+@given(HISTORY, st.sets(st.integers(0, 13)), st.randoms(use_true_random=False), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_histories_that_join_in_the_middle_never_double_a_firing(  # type: ignore[no-untyped-def]
+    events: list[Event], unknown: set[int], random, size
+) -> None:
+    """Some of it by a browser, joined at any moment: no event sets off two firings, and none counts towards two."""
+    mixed = [replace(e, user_id=None, anonymous_id="web") if i in unknown else e for i, e in enumerate(events)] + [
+        identify(103, "c1", "web")
+    ]
+    random.shuffle(mixed)
+    shop = play([mixed[i : i + size] for i in range(0, len(mixed), size)])
+    n_a, n_b = (sum(e.name == name for e in events) for name in "AB")
+    three, pair = firings(shop, "three"), firings(shop, "pair")
+    assert len(three) <= n_a // 3
+    assert len(pair) <= min(n_a, n_b)
+    assert len(set(three)) + len(set(pair)) == len(three) + len(pair)
